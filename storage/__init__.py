@@ -1,0 +1,1 @@
+"""The memory: bytes, rows and traces. It knows no other room."""

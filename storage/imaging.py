@@ -1,0 +1,152 @@
+"""Patient, Study, Series, Instance: the DICOM information model (PS3.3 7) as rows."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from storage.database import Base
+
+
+class ArrivalState(StrEnum):
+    """Whether a study still grows."""
+
+    RECEIVING = "receiving"
+    SETTLED = "settled"
+
+
+class Origin(StrEnum):
+    """Who made an object: what we made ourselves never reopens a study nor enters its manifest."""
+
+    RECEIVED = "received"
+    MADE = "made"
+
+
+class Patient(Base):
+    """One patient of one issuer. The same ID at two hospitals is two patients."""
+
+    __tablename__ = "patients"
+    __table_args__ = (UniqueConstraint("issuer", "patient_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issuer: Mapped[str]
+    patient_id: Mapped[str]
+    name: Mapped[str] = mapped_column(default="")  # all PN groups, "ZHANG^SAN=张^三"
+    sex: Mapped[str] = mapped_column(default="")
+    birth_date: Mapped[date | None]
+    national_id: Mapped[str | None] = mapped_column(index=True)
+    phone: Mapped[str | None]
+    person_id: Mapped[int | None] = mapped_column(index=True)  # patients that are one person share it
+    created_at: Mapped[datetime]
+
+
+class PatientNameToken(Base):
+    """What a name is found by: its characters, its pinyin, its initials; searched by prefix."""
+
+    __tablename__ = "patient_name_tokens"
+    patient_id: Mapped[int] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class Study(Base):
+    __tablename__ = "studies"
+    __table_args__ = (
+        Index(None, "institution_code", "study_date"),
+        Index(None, "arrival_state", "last_instance_at"),
+        Index(None, "accession_number"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(unique=True)
+    patient_pk: Mapped[int] = mapped_column(ForeignKey("patients.id"), index=True)
+    institution_code: Mapped[str] = mapped_column(ForeignKey("institutions.code"))
+    accession_number: Mapped[str] = mapped_column(default="")
+    study_id: Mapped[str] = mapped_column(default="")
+    study_date: Mapped[date | None] = mapped_column(index=True)
+    study_time: Mapped[str] = mapped_column(default="")  # DICOM TM as sent
+    study_description: Mapped[str] = mapped_column(default="")
+    referring_physician_name: Mapped[str] = mapped_column(default="")
+    modality: Mapped[str] = mapped_column(default="")  # of the first acquired series: routing and rights go by it
+    body_part_examined: Mapped[str] = mapped_column(default="")
+    arrival_state: Mapped[str] = mapped_column(default=ArrivalState.RECEIVING)
+    first_instance_at: Mapped[datetime]
+    last_instance_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    settled_by: Mapped[str | None]  # mpps | single-object | quiet
+    number_of_series: Mapped[int] = mapped_column(default=0)
+    number_of_instances: Mapped[int] = mapped_column(default=0)  # received ones; what we made is not counted
+    version: Mapped[int] = mapped_column(default=1)  # grows with every instance that arrives after settling
+    patient: Mapped[Patient] = relationship()
+    series: Mapped[list[Series]] = relationship(back_populates="study", order_by="Series.series_number")
+
+
+class Series(Base):
+    __tablename__ = "series"
+    # Some carts reuse a Series UID across patients; the study decides.
+    __table_args__ = (UniqueConstraint("study_pk", "series_instance_uid"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_pk: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    series_instance_uid: Mapped[str] = mapped_column(index=True)
+    modality: Mapped[str]
+    series_number: Mapped[int | None]
+    series_description: Mapped[str] = mapped_column(default="")
+    body_part_examined: Mapped[str] = mapped_column(default="")
+    laterality: Mapped[str] = mapped_column(default="")
+    station_ae: Mapped[str] = mapped_column(default="")
+    number_of_instances: Mapped[int] = mapped_column(default=0)
+    origin: Mapped[str] = mapped_column(default=Origin.RECEIVED)
+    study: Mapped[Study] = relationship(back_populates="series")
+    instances: Mapped[list[Instance]] = relationship(back_populates="series", order_by="Instance.instance_number")
+
+
+class Instance(Base):
+    """One SOP instance: a row here means that its bytes are durable under `object_key`."""
+
+    __tablename__ = "instances"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(unique=True)
+    series_pk: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    sop_class_uid: Mapped[str]
+    transfer_syntax_uid: Mapped[str]
+    instance_number: Mapped[int | None]
+    rows: Mapped[int | None]
+    columns: Mapped[int | None]
+    number_of_frames: Mapped[int] = mapped_column(default=1)
+    object_key: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int]  # bytes of the whole Part 10 object
+    dataset_offset: Mapped[int]  # where the dataset, as sent, begins in the object
+    sha256: Mapped[str]  # of the dataset as sent: what makes two receptions identical
+    object_sha256: Mapped[str]  # of the whole object: what `verify` re-hashes
+    header: Mapped[dict[str, Any]]  # DICOM JSON (PS3.18 F) without bulk
+    charset_evidence: Mapped[str] = mapped_column(default="")
+    damage: Mapped[str | None]  # why the pixels cannot be trusted, e.g. shorter than Rows × Columns
+    origin: Mapped[str] = mapped_column(default=Origin.RECEIVED)
+    calling_ae: Mapped[str]
+    source: Mapped[str] = mapped_column(default="")  # address of the sender
+    received_at: Mapped[datetime]
+    series: Mapped[Series] = relationship(back_populates="instances")
+
+
+class QuarantinedInstance(Base):
+    """The same SOP Instance UID with other content, or a study that claims another's UID: kept aside."""
+
+    __tablename__ = "quarantined_instances"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(index=True)
+    study_instance_uid: Mapped[str] = mapped_column(index=True)
+    institution_code: Mapped[str]
+    reason: Mapped[str]
+    transfer_syntax_uid: Mapped[str]
+    object_key: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int]
+    dataset_offset: Mapped[int]
+    sha256: Mapped[str]
+    object_sha256: Mapped[str]
+    header: Mapped[dict[str, Any]]
+    calling_ae: Mapped[str]
+    source: Mapped[str] = mapped_column(default="")
+    received_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None]

@@ -1,0 +1,255 @@
+"""Bytes: written once under keys that we make, read whole or in part; a folder or S3.
+
+`put` returns only when the object would survive a power cut. Nothing here is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from minio import Minio
+from minio.error import S3Error
+
+CHUNK = 1 << 20
+
+
+class ObjectMissing(LookupError):
+    """A row points at an object that the store does not have."""
+
+
+class ObjectExists(ValueError):
+    """An object is written once; its key was already taken."""
+
+
+class ObjectStore(Protocol):
+    def put(self, key: str, content: BinaryIO, length: int) -> None:
+        """Keep `length` bytes of `content` under `key`, durably. Raises ObjectExists."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises ObjectMissing."""
+
+    def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        """A stream over `length` bytes from `start` (to the end when None). Close it. Raises ObjectMissing."""
+
+    def size(self, key: str) -> int:
+        """Length in bytes. Raises ObjectMissing."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Every key under `prefix`, in no promised order."""
+
+    def discard(self, key: str) -> None:
+        """Forget an object; only retention and the sweep of orphans may call this."""
+
+
+def new_key(kind: str, now: datetime | None = None) -> str:
+    """A fresh key such as `instances/2026/11/22/5f/5f3a…`: a date to list by, nothing that a sender wrote."""
+    name = uuid.uuid4().hex
+    return f"{kind}/{(now or datetime.now(UTC)):%Y/%m/%d}/{name[:2]}/{name}"
+
+
+def open_store(url: str) -> ObjectStore:
+    """`file:///folder` or `s3://KEY:SECRET@host:port/bucket?secure=0`."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    query = parse_qs(parts.query)
+    return S3Store(
+        f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname),
+        access_key=unquote(parts.username or ""),
+        secret_key=unquote(parts.password or ""),
+        bucket=parts.path.strip("/"),
+        secure=query.get("secure", ["1"])[0] not in {"0", "false"},
+        region=query.get("region", ["us-east-1"])[0],
+    )
+
+
+class FolderStore:
+    """Objects as files: written to their final, never reused name, then file and folder are flushed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, content: BinaryIO, length: int) -> None:
+        path = self._path(key)
+        self._make_folder(path.parent)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        except FileExistsError:
+            raise ObjectExists(key) from None
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                left = length
+                while left:
+                    chunk = content.read(min(CHUNK, left))
+                    if not chunk:
+                        raise ValueError(f"content ended {left} bytes early")
+                    view = memoryview(chunk)
+                    while view:
+                        view = view[file.write(view) :]
+                    left -= len(chunk)
+                os.fsync(file.fileno())
+            _flush_folder(path.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError:
+            raise ObjectMissing(key) from None
+
+    def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        try:
+            file = self._path(key).open("rb")
+        except FileNotFoundError:
+            raise ObjectMissing(key) from None
+        file.seek(start)
+        return file if length is None else _Bounded(file, length)
+
+    def size(self, key: str) -> int:
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            raise ObjectMissing(key) from None
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        for folder, _folders, files in os.walk(self.root / prefix if prefix else self.root):
+            for name in files:
+                yield str((Path(folder) / name).relative_to(self.root))
+
+    def discard(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        if ".." in key.split("/") or key.startswith("/") or "\\" in key or "\0" in key:
+            raise ValueError("an object key is made by us and stays inside the store")
+        return self.root / key
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make missing folders and flush each one's parent: an unflushed folder takes its files along."""
+        missing = []
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for made in reversed(missing):
+            made.mkdir(exist_ok=True)
+            _flush_folder(made.parent)
+
+
+class _Bounded(io.RawIOBase, BinaryIO):  # type: ignore[misc]
+    """A window of a file that ends after `length` bytes."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file = file
+        self._left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        size = self._left if size is None or size < 0 else min(size, self._left)
+        chunk = self._file.read(size)
+        self._left -= len(chunk)
+        return chunk
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        chunk = self.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class S3Store:
+    """Objects in an S3-compatible store through the MinIO SDK; durable when the server says so."""
+
+    def __init__(self, endpoint: str, *, access_key: str, secret_key: str, bucket: str, secure: bool, region: str) -> None:
+        self.bucket = bucket
+        # The region is stated, or the SDK asks the server for it before every first call.
+        self.client = Minio(endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region)
+
+    def ensure_bucket(self) -> None:
+        if not self.client.bucket_exists(bucket_name=self.bucket):
+            try:
+                self.client.make_bucket(bucket_name=self.bucket)
+            except S3Error as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+
+    def put(self, key: str, content: BinaryIO, length: int) -> None:
+        # Keys are random and never reused; not every S3 server honours If-None-Match, so it is not relied on.
+        self.client.put_object(bucket_name=self.bucket, object_name=key, data=content, length=length)
+
+    def get(self, key: str) -> bytes:
+        with self.open_range(key) as stream:
+            return stream.read()
+
+    def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        if length == 0:
+            return io.BytesIO()
+        try:
+            response = self.client.get_object(
+                bucket_name=self.bucket, object_name=key, offset=start, length=length or 0
+            )
+        except S3Error as error:
+            if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
+                raise ObjectMissing(key) from None
+            raise
+        return _S3Stream(response)
+
+    def size(self, key: str) -> int:
+        try:
+            return int(self.client.stat_object(bucket_name=self.bucket, object_name=key).size or 0)
+        except S3Error as error:
+            if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
+                raise ObjectMissing(key) from None
+            raise
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        for found in self.client.list_objects(bucket_name=self.bucket, prefix=prefix or None, recursive=True):
+            yield str(found.object_name)
+
+    def discard(self, key: str) -> None:
+        self.client.remove_object(bucket_name=self.bucket, object_name=key)
+
+
+class _S3Stream(io.RawIOBase, BinaryIO):  # type: ignore[misc]
+    """The body of a GET; closing it gives the connection back to the pool."""
+
+    def __init__(self, response: object) -> None:
+        self._response = response
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._response.read(None if size is None or size < 0 else size)  # type: ignore[attr-defined,no-any-return]
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        chunk = self.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        self._response.close()  # type: ignore[attr-defined]
+        self._response.release_conn()  # type: ignore[attr-defined]
+        super().close()
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -63,6 +63,7 @@ class Walked:
     pixel_tag: int | None = None
     pixel_length: int | None = None  # bytes of a native Pixel Data value; None when encapsulated or absent
     fragments: int | None = None  # of an encapsulated Pixel Data, the offset table not counted
+    is_end_missing: bool = False  # of an encapsulated Pixel Data
     is_abridged: bool = False  # nested elements were left out
     oddities: list[str] = field(default_factory=list)
 
@@ -205,7 +206,7 @@ def _read_pixels(window: Window, found: Walked, tag: int, length: int, at: int, 
     _, fragments, is_closed = _pass_fragments(window, at, unpack)
     found.fragments = max(fragments - 1, 0)
     if not is_closed:
-        found.oddities.append("the end of the pixel data is missing")
+        found.is_end_missing = True
 
 
 def _pass_fragments(window: Window, at: int, unpack: _Unpack) -> tuple[int, int, bool]:

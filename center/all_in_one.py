@@ -1,0 +1,138 @@
+"""`reading-center serve`: node, portal and worker on one machine, under one supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from importlib.resources import files
+
+import structlog
+
+from center import compose, data_folder, listening, logs, migrate
+from center.supervisor import Role, Supervisor
+from storage.settings import PREFIX, Settings
+
+logger = structlog.get_logger("center")
+
+# Tells a role that a supervisor holds the lock and has looked at the ports.
+SUPERVISED = "READING_CENTER_SUPERVISED"
+
+
+def serve(settings: Settings, *, demo: bool) -> int:
+    """Start everything and stay until told to stop. Returns the exit status."""
+    logs.configure("center", level=settings.log_level)
+    lock = data_folder.hold(settings.data)
+    listening.require_free(listeners(settings))
+    with compose.answering(settings):
+        compose.prepare_objects(settings)
+        migrate.migrate(settings.database_url)
+        if demo:
+            _declare_demo(settings)
+    supervisor = Supervisor(
+        _roles(settings, demo=demo),
+        environment=_environment(settings),
+        is_ready=lambda: is_ready(settings),
+        on_ready=lambda: _announce(settings, demo=demo),
+        inherited=[lock],
+    )
+    return int(supervisor.run())
+
+
+def listeners(settings: Settings) -> list[listening.Listener]:
+    """Every port that this configuration opens."""
+    possible = [
+        listening.Listener("the portal", settings.http_host, settings.http_port, "--http-port"),
+        listening.Listener("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port"),
+    ]
+    if settings.dicom_tls_cert is not None:
+        possible.append(
+            listening.Listener("DICOM over TLS", settings.dicom_host, settings.dicom_tls_port, "--dicom-tls-port")
+        )
+    return [listener for listener in possible if listener.port]
+
+
+def is_ready(settings: Settings) -> bool:
+    """The portal says so on /readyz, and every DICOM listener takes a connection."""
+    for listener in listeners(settings):
+        host = reachable(listener.host)
+        try:
+            if listener.option == "--http-port":
+                address = f"[{host}]" if ":" in host else host
+                urllib.request.urlopen(f"http://{address}:{listener.port}/readyz", timeout=2).close()  # noqa: S310
+            else:
+                socket.create_connection((host, listener.port), timeout=2).close()
+        except (OSError, urllib.error.URLError):
+            return False
+    return True
+
+
+def reachable(host: str) -> str:
+    """An address to call a listener on: the wildcard addresses are for listening only."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def _roles(settings: Settings, *, demo: bool) -> list[Role]:
+    command = [sys.executable, "-m", "center.cli"]
+    roles = [Role("worker", [*command, "worker"])]
+    if any(listener.option != "--http-port" for listener in listeners(settings)):
+        roles.insert(0, Role("node", [*command, "node"]))
+    if settings.http_port:
+        roles.insert(0, Role("portal", [*command, "portal"]))
+    if demo:
+        roles.append(Role("demo", [sys.executable, "-m", "center.demo"], is_essential=False))
+    return roles
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The children's environment: ours, with the words of the command line said as settings."""
+    said = {
+        "DATA": str(settings.data),
+        "HTTP_PORT": str(settings.http_port),
+        "DICOM_PORT": str(settings.dicom_port),
+        "DICOM_TLS_PORT": str(settings.dicom_tls_port),
+    }
+    environment = {name: value for name, value in os.environ.items() if name not in {f"{PREFIX}{n}_FILE" for n in said}}
+    return environment | {f"{PREFIX}{name}": value for name, value in said.items()} | {SUPERVISED: "1"}
+
+
+def _declare_demo(settings: Settings) -> None:
+    from center import declaration
+
+    with compose.open_database(settings) as database:
+        changes = declaration.apply(database, _demo_text())
+    logger.info("demo-declared", changes=len(changes))
+
+
+def _demo_text() -> str:
+    return files("center.demo").joinpath("center.toml").read_text(encoding="utf-8")
+
+
+def _announce(settings: Settings, *, demo: bool) -> None:
+    logger.info("ready")
+    lines = [""]
+    if settings.http_port:
+        lines.append(f"  Portal   {settings.public_url}")
+    if settings.dicom_port:
+        lines.append(f"  DICOM    {settings.ae_title} at {settings.dicom_host}, port {settings.dicom_port}")
+    if settings.dicom_tls_cert is not None and settings.dicom_tls_port:
+        lines.append(f"  DICOM    over TLS at port {settings.dicom_tls_port}")
+    elif settings.dicom_tls_port:
+        lines.append(f"  DICOM    over TLS is closed: {PREFIX}DICOM_TLS_CERT is not set")
+    if demo:
+        lines += ["", "  Demo accounts (user / password)", *_demo_accounts()]
+    print("\n".join([*lines, "", "  Ctrl-C stops everything.", ""]), flush=True)
+
+
+def _demo_accounts() -> list[str]:
+    declared = tomllib.loads(_demo_text())
+    institutions = {entry["code"]: entry["name"] for entry in declared["institutions"]}
+    return [
+        f"    {person['username']:<8} {person['password']:<16} {person['name']}, {institutions[person['institution']]}: "
+        + ", ".join(person["roles"])
+        for person in declared["people"]
+        if "password" in person
+    ]

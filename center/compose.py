@@ -1,0 +1,62 @@
+"""From settings to the parts of the centre: the only place where engines, stores and doors are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from minio.error import MinioException, S3Error
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from urllib3.exceptions import HTTPError
+
+from center.complaints import Complaint
+from storage.database import Database
+from storage.objects import ObjectStore, S3Store, open_store
+from storage.settings import Settings
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    return open_store(settings.object_store)
+
+
+def prepare_objects(settings: Settings) -> None:
+    """Make the bucket where it is missing; a folder makes itself."""
+    objects = open_objects(settings)
+    if isinstance(objects, S3Store):
+        objects.ensure_bucket()
+
+
+def authority_folder(settings: Settings) -> Path:
+    """Where the centre's own certificate authority lives; several machines of one centre share it."""
+    return settings.data / "authority"
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """A database or object store that does not answer becomes one sentence, without its password."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        where = make_url(settings.database_url).render_as_string(hide_password=True)
+        raise Complaint(f"the database does not answer: {where}") from None
+    except S3Error as error:
+        raise Complaint(f"the object store at {_host(settings)} refused: {error.code}") from None
+    except (MinioException, HTTPError):
+        raise Complaint(f"the object store at {_host(settings)} does not answer") from None
+
+
+def _host(settings: Settings) -> str:
+    parts = urlsplit(settings.object_store)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

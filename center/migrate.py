@@ -1,0 +1,79 @@
+"""The database schema: brought up to date before anything starts, by whichever machine comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from storage.database import Database
+
+logger = structlog.get_logger("center")
+
+_LOCK = 0x4D494752  # "MIGR": on PostgreSQL one machine migrates, the others wait
+
+
+def migrate(database_url: str) -> None:
+    """Bring the schema to the newest version. Doing it twice, or on several machines at once, is harmless."""
+    with _connection(database_url) as connection:
+        if _current(connection) == newest():
+            return
+        with _one_at_a_time(connection):
+            before = _current(connection)
+            configuration = _configuration()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+            logger.info("migrated", before=before, now=_current(connection))
+
+
+def is_current(database_url: str) -> bool:
+    with _connection(database_url) as connection:
+        return _current(connection) == newest()
+
+
+def newest() -> str | None:
+    return ScriptDirectory.from_config(_configuration()).get_current_head()
+
+
+def _current(connection: Connection) -> str | None:
+    with connection.begin():
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(files("center").joinpath("migrations")).replace("%", "%%"))
+    return configuration
+
+
+@contextmanager
+def _connection(database_url: str) -> Iterator[Connection]:
+    database = Database(database_url, pool_size=1)
+    try:
+        with database.engine.connect() as connection:
+            yield connection
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def _one_at_a_time(connection: Connection) -> Iterator[None]:
+    """PostgreSQL: an advisory lock of the session, outside the migration's transaction. SQLite locks the file itself."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    with connection.begin():
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    try:
+        yield
+    finally:
+        with connection.begin():
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})

@@ -1,0 +1,103 @@
+"""The house stands as it was drawn: imports go down only, and each thing has its room."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Each room, and the rooms whose shoulders it may stand on.
+MAY_IMPORT = {
+    "storage": set(),
+    "worklist": {"storage"},
+    "dicom_node": {"storage", "worklist"},
+    "reading_portal": {"storage", "worklist"},
+    "center": {"storage", "worklist", "dicom_node", "reading_portal"},
+}
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def sources(room: str) -> list[Path]:
+    return [p for p in sorted((ROOT / room).rglob("*.py")) if "node_modules" not in p.parts]
+
+
+ALL_SOURCES = [path for room in MAY_IMPORT for path in sources(room)]
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that the file names in an import, at any depth: an import inside a function counts too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parent.parts
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            yield node.lineno, ".".join([*base, *([node.module] if node.module else [])])
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_down_only(room: str) -> None:
+    allowed = MAY_IMPORT[room] | {room}
+
+    upward = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in sources(room)
+        for line, module in imported_modules(path)
+        if (top := module.split(".")[0]) in MAY_IMPORT and top not in allowed
+    ]
+
+    assert sources(room), f"the room {room} is empty"
+    assert upward == []
+
+
+def test_numbers_of_dimse_statuses_stand_in_one_file() -> None:
+    """PS3.7 Annex C: 0x0000 to 0xFF01. Tags have eight digits, so four hexadecimal digits are a status."""
+    said_elsewhere = []
+    for path in sources("dicom_node"):
+        if path.name == "statuses.py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and type(node.value) is int and 0x0100 <= node.value <= 0xFFFF:
+                written = ast.get_source_segment(text, node) or ""
+                if written.lower().startswith("0x"):
+                    said_elsewhere.append(f"{path.relative_to(ROOT)}:{node.lineno} {written}")
+
+    assert said_elsewhere == []
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    nameless = [str(path.relative_to(ROOT)) for path in ALL_SOURCES if path.stem in FORBIDDEN_NAMES]
+
+    assert nameless == []
+
+
+def test_every_file_fits_in_the_head() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in ALL_SOURCES
+        if "versions" not in path.parts and (lines := len(path.read_text(encoding="utf-8").splitlines())) > 450
+    }
+
+    assert long == {}
+
+
+def test_importing_starts_nothing() -> None:
+    """No engine, socket, thread or process may be born at import: only names are bound at the top of a module."""
+    births = {"create_engine", "Database", "open_store", "Thread", "Popen", "Process", "socket", "ThreadPoolExecutor"}
+    born = []
+    for path in ALL_SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr) or node.value is None:
+                continue
+            for call in ast.walk(node.value):
+                if isinstance(call, ast.Lambda):
+                    continue
+                if isinstance(call, ast.Call):
+                    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                    if name in births:
+                        born.append(f"{path.relative_to(ROOT)}:{call.lineno} {name}")
+
+    assert born == []

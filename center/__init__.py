@@ -1,0 +1,1 @@
+"""The porch: settings composed, processes started, the command line, the demo county."""

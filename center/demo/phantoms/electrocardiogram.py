@@ -89,7 +89,8 @@ RHYTHMS = {
     # Voltage to the left and back, and ST-T against it: the strain of V5, V6, I, aVL.
     "left-ventricular-hypertrophy": Rhythm(
         "窦性心律，左心室肥大伴ST-T改变", rate=74, pr=176, qrs=106, qt=402, axis=-8, gain=1.0,
-        main=(2.1, 0.75, 1.35), terminal=(-0.25, -0.2, 0.55), st=(-0.10, -0.02, -0.10), t=(-0.30, -0.06, -0.34),
+        main=(2.1, 0.75, 1.35), terminal=(-0.25, -0.2, 0.55), st=(-0.10, -0.02, -0.10),
+        t=(-0.30, -0.06, -0.34),
     ),
 }
 

@@ -53,7 +53,8 @@ def spelled_out(text: str) -> str:
     with _reading:
         known = _printable()
     text = unicodedata.normalize("NFC", text)
-    return "".join(c if ord(c) in known or c in _LAYOUT or c in _UNSEEN else f"〔U+{ord(c):04X}〕" for c in text)
+    shown = known | {ord(c) for c in _LAYOUT | _UNSEEN}
+    return "".join(c if ord(c) in shown else f"〔U+{ord(c):04X}〕" for c in text)
 
 
 def without_unseen(text: str) -> str:

@@ -82,7 +82,8 @@ def ct_report(**changes: Any) -> ReportContent:
         author=CHEN,
         reviewer=WU,
         key_images=tuple(
-            KeyImageReference(sop_instance_uid=f"2.25.31415926535897{i}", caption=f"轴位 Im {40 + 2 * i}") for i in range(4)
+            KeyImageReference(sop_instance_uid=f"2.25.31415926535897{i}", caption=f"轴位 Im {40 + 2 * i}")
+            for i in range(4)
         ),
     )
     return dataclasses.replace(content, **changes)
@@ -105,7 +106,7 @@ def ecg_report(**changes: Any) -> ReportContent:
             Measured(name="电轴", value="52", unit="°"),
             Measured(name="RV5+SV1", value="2.31", unit="mV"),
         ),
-        findings="窦性心律，P–QRS–T 顺序出现。Ⅱ、Ⅲ、aVF 导联 ST 段弓背向上抬高 0.2–0.3 mV，Ⅰ、aVL 对应性压低。",
+        findings="窦性心律，P–QRS–T 顺序出现。Ⅱ、Ⅲ、aVF 导联 ST 段弓背抬高 0.3 mV，Ⅰ、aVL 对应性压低。",
         impression=("窦性心律", "急性下壁心肌梗死（ST 段抬高型）可能，请立即结合临床"),
         recommendation="立即启动胸痛流程，加做右胸及后壁导联。",
         recognition_mark="",
@@ -138,14 +139,21 @@ def english_report(**changes: Any) -> ReportContent:
         clinical_information="Cough for two weeks; smoker, 30 pack years.",
         technique="Helical acquisition at full inspiration, 1.25 mm slices, lung and mediastinal windows.",
         comparison="CT chest of 2025-10-08: the nodule is new.",
-        findings="A ground-glass nodule of 8 × 6 mm in the apical segment of the right upper lobe, well defined. "
+        findings="A ground-glass nodule of 8 × 6 mm in the apical segment of the right upper lobe. "
         "No consolidation.\nNo enlarged lymph nodes. Heart size normal. No pleural effusion.",
-        impression=("Ground-glass nodule, right upper lobe, 8 mm, Lung-RADS 3.", "No active disease otherwise."),
+        impression=(
+            "Ground-glass nodule, right upper lobe, 8 mm, Lung-RADS 3.",
+            "No active disease otherwise.",
+        ),
         recommendation="Low-dose CT in 3 months.",
         image_quality="A",
         recognition_mark="HR",
-        author=dataclasses.replace(CHEN, name="Chen Yu", title="Attending", institution_name="Yunling County Hospital"),
-        reviewer=dataclasses.replace(WU, name="Wu Min", title="Senior", institution_name="Yunling County Hospital"),
+        author=dataclasses.replace(
+            CHEN, name="Chen Yu", title="Attending", institution_name="Yunling County Hospital"
+        ),
+        reviewer=dataclasses.replace(
+            WU, name="Wu Min", title="Senior", institution_name="Yunling County Hospital"
+        ),
         key_images=(),
     )
     return dataclasses.replace(content, **changes)
@@ -165,22 +173,33 @@ def slice_picture(number: int, size: int = 512) -> KeyImage:
 def trace_picture() -> KeyImage:
     """Ten seconds of a made-up rhythm at 25 mm/s and 10 mm/mV on millimetre paper: 260 mm wide."""
     width, height = 260, 130
-    lines = [f'<path d="M{x} 0V{height}" stroke-width="{0.18 if x % 5 == 0 else 0.06}"/>' for x in range(width + 1)]
-    lines += [f'<path d="M0 {y}H{width}" stroke-width="{0.18 if y % 5 == 0 else 0.06}"/>' for y in range(height + 1)]
+    lines = [
+        f'<path d="M{x} 0V{height}" stroke-width="{0.18 if x % 5 == 0 else 0.06}"/>' for x in range(width + 1)
+    ]
+    lines += [
+        f'<path d="M0 {y}H{width}" stroke-width="{0.18 if y % 5 == 0 else 0.06}"/>' for y in range(height + 1)
+    ]
     waves = []
     for row in range(5):
         points = []
         for i in range(0, 2500, 2):
             t = i / 250
             beat = (t % 0.77) / 0.77
-            mv = 0.12 * math.exp(-(((beat - 0.2) / 0.03) ** 2)) + 1.1 * math.exp(-(((beat - 0.38) / 0.011) ** 2))
-            mv += -0.25 * math.exp(-(((beat - 0.41) / 0.012) ** 2)) + 0.3 * math.exp(-(((beat - 0.65) / 0.06) ** 2))
+            mv = 0.12 * math.exp(-(((beat - 0.2) / 0.03) ** 2)) + 1.1 * math.exp(
+                -(((beat - 0.38) / 0.011) ** 2)
+            )
+            mv += -0.25 * math.exp(-(((beat - 0.41) / 0.012) ** 2)) + 0.3 * math.exp(
+                -(((beat - 0.65) / 0.06) ** 2)
+            )
             points.append(f"{5 + t * 25:.2f},{18 + row * 24 - mv * 10:.2f}")
         waves.append(f'<polyline points="{" ".join(points)}"/>')
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}mm" height="{height}mm" viewBox="0 0 {width} {height}">'
+        '<svg xmlns="http://www.w3.org/2000/svg"'
+        f' width="{width}mm" height="{height}mm" viewBox="0 0 {width} {height}">'
         f'<rect width="{width}" height="{height}" fill="#fff8f6"/><g stroke="#e9a8a0">{"".join(lines)}</g>'
         f'<g fill="none" stroke="#111" stroke-width="0.25" stroke-linejoin="round">{"".join(waves)}</g></svg>'
     )
     caption = "25 mm/s · 10 mm/mV · 0.05–150 Hz"
-    return KeyImage(data=svg.encode(), media_type="image/svg+xml", caption=caption, true_width_mm=float(width))
+    return KeyImage(
+        data=svg.encode(), media_type="image/svg+xml", caption=caption, true_width_mm=float(width)
+    )

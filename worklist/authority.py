@@ -1,8 +1,8 @@
-"""The centre's own certificate authority: one root, one clock (RFC 3161), one certificate a year for each signer.
+"""The centre's own certificate authority: one root, one clock, one certificate a year for each signer.
 
 Everything lives in one folder, each credential a file of mode 0600 with key and certificate together. A file
-is written beside its place and linked into it, so that of two processes that make the same credential one wins
-and both use the winner's. Several machines of one centre share the folder.
+is written beside its place and linked into it: of two processes that make the same credential one wins, and
+both use the winner's. Several machines of one centre share the folder.
 """
 
 from __future__ import annotations
@@ -16,19 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from asn1crypto import algos, cms, core, keys, tsp
+from asn1crypto import keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from pyhanko.sign.general import as_signing_certificate_v2, simple_cms_attribute
-from pyhanko.sign.timestamps import TimeStamper
 
 ROOT_YEARS = 40
 SIGNER_YEARS = 3
-# Ours, under the UUID arc of X.667: the policy "time of the centre's own clock".
-_TSA_POLICY = "2.25.200870184214372318953962541872347091652"
 _NAME_LENGTH = 64  # X.520 ub-common-name, ub-organization-name
 
 
@@ -66,12 +62,14 @@ class Credential:
 
 
 class CentreAuthority:
-    """Who vouches for signers and for time. Safe to share between threads; makes what is missing on first use."""
+    """Who vouches for signers and for time. Threads may share it; it makes what is missing on first use."""
 
-    def __init__(self, folder: Path, *, centre_name: str, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, centre_name: str, clock: Callable[[], datetime] | None = None
+    ) -> None:
         self.folder = folder
         self.centre_name = centre_name
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self.clock = clock or (lambda: datetime.now(UTC))
         self._kept: dict[str, Credential] = {}
         self._lock = Lock()
 
@@ -84,7 +82,7 @@ class CentreAuthority:
         return self._credential("time", self._new_time_authority)
 
     def signer(self, *, name: str, username: str, at: datetime) -> Credential:
-        """The certificate under which this person signs in the year of `at`; a changed name is a new certificate."""
+        """What this person signs with in the year of `at`; a changed name is a new certificate."""
         digest = hashlib.sha256(f"{username}\0{name}".encode()).hexdigest()[:32]
         year = at.astimezone(UTC).year
         return self._credential(f"signer-{digest}-{year}", lambda: self._new_signer(name, username, year))
@@ -92,9 +90,6 @@ class CentreAuthority:
     def ca_pem(self) -> bytes:
         """What others need to check our seals: the root certificate, without any key."""
         return self.root.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def timestamper(self) -> CentreTimeStamper:
-        return CentreTimeStamper(self.time_authority, clock=self._clock)
 
     def _credential(self, name: str, make: Callable[[], Credential]) -> Credential:
         with self._lock:
@@ -110,7 +105,7 @@ class CentreAuthority:
     def _new_root(self) -> Credential:
         key = ec.generate_private_key(ec.SECP256R1())
         name = self._name("报告签章根证书")
-        begin = self._clock() - timedelta(days=1)
+        begin = self.clock() - timedelta(days=1)
         builder = (
             _builder(name, name, key, begin, begin + timedelta(days=365 * ROOT_YEARS))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -122,7 +117,11 @@ class CentreAuthority:
         root = self.root.certificate
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
         return self._issue(
-            self._name("时间戳"), root.not_valid_before_utc, root.not_valid_after_utc, usage=usage, content_commitment=False
+            self._name("时间戳"),
+            root.not_valid_before_utc,
+            root.not_valid_after_utc,
+            usage=usage,
+            content_commitment=False,
         )
 
     def _new_signer(self, name: str, username: str, year: int) -> Credential:
@@ -160,61 +159,6 @@ class CentreAuthority:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_NAME_LENGTH]),
         ]
         return x509.Name([*parts, x509.NameAttribute(NameOID.USER_ID, username)] if username else parts)
-
-
-class CentreTimeStamper(TimeStamper):
-    """An RFC 3161 time-stamping authority without the socket: our key, our clock, asked in process."""
-
-    def __init__(self, credential: Credential, *, clock: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._credential = credential
-        self._clock = clock
-
-    async def async_request_tsa_response(self, req: tsp.TimeStampReq) -> tsp.TimeStampResp:
-        certificate = self._credential.certificate_der
-        info = tsp.TSTInfo(
-            {
-                "version": "v1",
-                "policy": _TSA_POLICY,
-                "message_imprint": req["message_imprint"],
-                "serial_number": secrets.randbits(127),
-                "gen_time": self._clock().astimezone(UTC).replace(microsecond=0),
-                "nonce": req["nonce"],
-                "tsa": asn1_x509.GeneralName(name="directory_name", value=certificate.subject),
-            }
-        ).dump()
-        attributes = cms.CMSAttributes(
-            [
-                simple_cms_attribute("content_type", "tst_info"),
-                simple_cms_attribute("signing_certificate_v2", as_signing_certificate_v2(certificate)),
-                simple_cms_attribute("message_digest", hashlib.sha256(info).digest()),
-            ]
-        )
-        signature = self._credential.private_key.sign(attributes.dump(), ec.ECDSA(hashes.SHA256()))
-        digest = algos.DigestAlgorithm({"algorithm": "sha256"})
-        serial = cms.IssuerAndSerialNumber({"issuer": certificate.issuer, "serial_number": certificate.serial_number})
-        signer_info = cms.SignerInfo(
-            {
-                "version": "v1",
-                "sid": cms.SignerIdentifier({"issuer_and_serial_number": serial}),
-                "digest_algorithm": digest,
-                "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}),
-                "signed_attrs": attributes,
-                "signature": signature,
-            }
-        )
-        content = cms.EncapsulatedContentInfo({"content_type": "tst_info", "content": core.ParsableOctetString(info)})
-        signed = cms.SignedData(
-            {
-                "version": "v3",
-                "digest_algorithms": cms.DigestAlgorithms([digest]),
-                "encap_content_info": content,
-                "certificates": [certificate],
-                "signer_infos": [signer_info],
-            }
-        )
-        token = cms.ContentInfo({"content_type": "signed_data", "content": signed})
-        return tsp.TimeStampResp({"status": tsp.PKIStatusInfo({"status": "granted"}), "time_stamp_token": token})
 
 
 def keep_once(path: Path, data: bytes) -> None:

@@ -130,7 +130,7 @@ class ReportContent:
 
 
 def canonical_json(content: ReportContent) -> bytes:
-    """The bytes that stand for the content: sorted keys, no spaces, NFC, UTF-8, moments in UTC to the second."""
+    """The bytes that stand for the content: sorted keys, NFC, UTF-8; moments in UTC, whole seconds."""
     plain = _plain(dataclasses.asdict(content))
     return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
 

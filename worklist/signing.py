@@ -1,7 +1,7 @@
-"""The seal on a report: PAdES B-T, one incremental revision for each person, and the judgement on a sealed file.
+"""The seal on a report (PAdES B-T, one incremental revision for each person), and the judgement on a file.
 
 The first seal certifies the document (DocMDP): after it only further signatures are allowed. `verify_pdf`
-asks for more than most readers do, because a page appended after signing still shows a "valid signature" there.
+asks for more than most readers do: they call a signature valid even where a page was appended after it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from worklist.authority import CentreAuthority
+from worklist.timestamps import CentreTimeStamper
 
 MACHINE_COPY = "report.json"
 # AlgorithmIdentifiers in DER, with and without the optional NULL.
@@ -78,7 +79,13 @@ class SealVerdict:
 
 
 def seal(
-    pdf: bytes, *, authority: CentreAuthority, signer_name: str, signer_username: str, reason: str, at: datetime
+    pdf: bytes,
+    *,
+    authority: CentreAuthority,
+    signer_name: str,
+    signer_username: str,
+    reason: str,
+    at: datetime,
 ) -> bytes:
     """Append one signature (PAdES B-T, P-256) as an incremental revision; `pdf` is a prefix of the answer.
 
@@ -99,21 +106,26 @@ def seal(
         docmdp_permissions=MDPPerm.FILL_FORMS,
     )
     signer = SimpleSigner(
-        signing_cert=credential.certificate_der, signing_key=credential.key_info, cert_registry=SimpleCertificateStore()
+        signing_cert=credential.certificate_der,
+        signing_key=credential.key_info,
+        # Only the signer's certificate goes into the file; whoever verifies has the root.
+        cert_registry=SimpleCertificateStore(),  # type: ignore[no-untyped-call]
     )
-    return asyncio.run(_sign(PdfSigner(metadata, signer=signer, timestamper=authority.timestamper()), writer, at))
+    timestamper = CentreTimeStamper(authority.time_authority, clock=authority.clock)
+    pdf_signer = PdfSigner(metadata, signer=signer, timestamper=timestamper)
+    return asyncio.run(_sign(pdf_signer, writer, at))
 
 
 def verify_pdf(pdf: bytes, *, trust_roots: Sequence[bytes]) -> SealVerdict:
     """Judge a sealed file against root certificates (PEM or DER). Never raises for what the file contains."""
     try:
         return asyncio.run(_verify(pdf, [_certificate(root) for root in trust_roots]))
-    except Exception:  # noqa: BLE001 - a damaged file breaks the parser anywhere; each way means "not what was signed"
+    except Exception:  # A damaged file breaks the parser anywhere; each way means "not what was signed".
         return SealVerdict(is_valid=False, is_whole=False, problems=(SealProblem.UNREADABLE,))
 
 
 def manifest_hash(instances: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over a study's (SOPInstanceUID, sha256) pairs, sorted by UID: one line each, `uid sha256\\n`."""
+    """SHA-256 over a study's (SOPInstanceUID, sha256) pairs, sorted: one line each, `uid sha256\\n`."""
     lines = sorted(f"{uid} {digest.lower()}\n" for uid, digest in instances)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
@@ -133,9 +145,12 @@ async def _sign(signer: PdfSigner, writer: IncrementalPdfFileWriter, at: datetim
     session.system_time = at.astimezone(UTC).replace(microsecond=0)
     reserved = await session.estimate_signature_container_size(None, tight=False)
     document = session.prepare_tbs_document(validation_info=None, bytes_reserved=reserved)
-    digest, output = document.digest_tbs_document()
-    attributes = PdfCMSSignedAttributes(signing_time=session.system_time)
-    signed = await document.perform_signature(document_digest=digest.document_digest, pdf_cms_signed_attrs=attributes)
+    output = io.BytesIO()
+    digest, _ = document.digest_tbs_document(output=output)
+    signed = await document.perform_signature(
+        document_digest=digest.document_digest,
+        pdf_cms_signed_attrs=PdfCMSSignedAttributes(signing_time=session.system_time),
+    )
     await signed.post_signature_processing(output)
     return output.getvalue()
 
@@ -145,7 +160,7 @@ async def _verify(pdf: bytes, roots: list[asn1_x509.Certificate]) -> SealVerdict
     signatures = reader.embedded_regular_signatures
     if not signatures:
         return SealVerdict(is_valid=False, is_whole=False, problems=(SealProblem.UNSIGNED,))
-    # The last signature covers the whole file; while it does not hold, comparing revisions would be reading tea leaves.
+    # The last signature covers the whole file. While it does not hold, comparing revisions says nothing.
     found, last = await _judge(pdf, signatures[-1], roots, is_last=True)
     problems = dict.fromkeys(found)
     signers = [last]
@@ -176,9 +191,12 @@ async def _judge(
 ) -> tuple[list[SealProblem], SealSigner]:
     """What is wrong with one signature, and whose it is; `compare` asks what was added after it."""
     stamped_at = _stamped_at(signature)
-    # Certificates are judged at the moment that the timestamp proves, so that a report outlives its signer's.
-    contexts = [ValidationContext(trust_roots=roots, moment=stamped_at, allow_fetching=False) for _ in range(2)]
-    status = await async_validate_pdf_signature(signature, contexts[0], contexts[1], skip_diff=not compare)
+    # Certificates are judged at the moment that the timestamp proves: a report outlives its signer's.
+    signer_context = ValidationContext(trust_roots=roots, moment=stamped_at)
+    time_context = ValidationContext(trust_roots=roots, moment=stamped_at)
+    status = await async_validate_pdf_signature(
+        signature, signer_context, time_context, skip_diff=not compare
+    )
     is_intact = bool(status.intact and status.valid and _is_canonical(pdf, signature))
     stamp = status.timestamp_validity
     problems = []
@@ -216,7 +234,7 @@ def _is_untouched(status: PdfSignatureStatus, *, is_last: bool) -> bool:
 
 
 def _is_canonical(pdf: bytes, signature: EmbeddedPdfSignature) -> bool:
-    """The gap that no digest covers holds the signature in upper-case hexadecimal, zeros, and nothing else."""
+    """The gap that no digest covers holds the signature in upper-case hexadecimal, then zeros, no more."""
     _, before, after, _ = signature.byte_range
     gap = pdf[before:after]
     container = cms.ContentInfo.load(signature.pkcs7_content)
@@ -259,8 +277,8 @@ def _machine_copy(reader: PdfFileReader) -> bytes | None:
     names = reader.root.get("/Names")
     tree = names.get("/EmbeddedFiles") if names is not None else None
     # Our own documents keep one flat leaf; a deeper or circular tree is somebody else's.
-    leaf = tree.get("/Names") if tree is not None else None
-    for i in range(1, len(leaf or ()), 2):
+    leaf = (tree.get("/Names") if tree is not None else None) or []
+    for i in range(1, len(leaf), 2):
         file = leaf[i]
         if str(file.get("/UF")) == MACHINE_COPY:
             data: bytes = file["/EF"]["/F"].data

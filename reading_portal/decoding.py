@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders import get_decoder
 from pydicom.uid import UID
 
 from storage.attributes import values_of
@@ -57,7 +57,7 @@ def _rle(data: bytes, image: ImageFormat) -> Pixels:
     return np.asarray(flat)
 
 
-# Monochrome frames take these: several times faster than the general way below, and they let other threads run.
+# Monochrome frames take these: several times faster than the general way, and they let other threads run.
 FAST: dict[str, Callable[[bytes, ImageFormat], Pixels]] = {
     f"{ROOT}.4.50": _imagecodecs(imagecodecs.jpeg8_decode),
     f"{ROOT}.4.57": _imagecodecs(imagecodecs.ljpeg_decode),
@@ -79,7 +79,7 @@ VIDEO = {f"{ROOT}.4.{end}" for end in (100, 101, 102, 103, 104, 105, 106, 107, 1
 
 
 def image_format(attributes: dict[str, Any]) -> ImageFormat:
-    """Read the pixel description of a header (DICOM JSON). Raises CannotRender where there is no image in it."""
+    """Read the pixel description of a header (DICOM JSON). Raises CannotRender where it holds no image."""
     rows, columns = _number(attributes, "00280010", 0), _number(attributes, "00280011", 0)
     if rows <= 0 or columns <= 0:
         raise CannotRender("This object holds no image.")
@@ -163,7 +163,8 @@ def _monochrome(data: bytes, transfer_syntax_uid: str, image: ImageFormat) -> Pi
 def _general(data: bytes, transfer_syntax_uid: str, image: ImageFormat) -> Pixels:
     """The way of pydicom: slower, but it knows the colour spaces and every codec that is installed."""
     is_native = transfer_syntax_uid in NATIVE
-    array, _ = get_decoder(UID(transfer_syntax_uid)).as_array(
+    decoder: Any = get_decoder(UID(transfer_syntax_uid))
+    array, _ = decoder.as_array(
         data if is_native else encapsulate([data]),
         index=0,
         rows=image.rows,
@@ -179,7 +180,7 @@ def _general(data: bytes, transfer_syntax_uid: str, image: ImageFormat) -> Pixel
         pixel_vr="OW" if image.bits_allocated > 8 else "OB",
     )
     if image.is_colour and array.dtype != np.uint8:
-        array = (array.astype(np.float32) * (255.0 / (2**image.bits_stored - 1))).clip(0, 255).astype(np.uint8)
+        array = (array * np.float32(255.0 / (2**image.bits_stored - 1))).clip(0, 255).astype(np.uint8)
     return np.asarray(array)
 
 

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from reading_portal.places import ITEM, SEQUENCE_END, UNDEFINED, Dataset, Place, Unreadable, locate, open_dataset
+from reading_portal.places import (
+    ITEM,
+    SEQUENCE_END,
+    UNDEFINED,
+    Dataset,
+    Place,
+    Unreadable,
+    locate,
+    open_dataset,
+)
 from storage.attributes import values_of
 from storage.elements import EXPLICIT_BIG, IMPLICIT_LITTLE
 from storage.objects import ObjectStore
@@ -65,7 +75,13 @@ class FrameTable:
 
 
 def describe_pixels(
-    attributes: dict[str, Any], *, key: str, size: int, offset: int, transfer_syntax_uid: str, number_of_frames: int
+    attributes: dict[str, Any],
+    *,
+    key: str,
+    size: int,
+    offset: int,
+    transfer_syntax_uid: str,
+    number_of_frames: int,
 ) -> StoredPixels:
     """Read from the header (DICOM JSON) what finding frames takes."""
     bits = int(_first(attributes, "00280100") or (32 if "7FE00008" in attributes else 0))
@@ -74,7 +90,9 @@ def describe_pixels(
     per_pixel = bits * samples
     if samples == 3 and (whole := SUBSAMPLED.get(str(_first(attributes, "00280004")))):
         per_pixel = bits * whole
-    return StoredPixels(key, size, offset, transfer_syntax_uid, number_of_frames, rows * columns * per_pixel, bits)
+    return StoredPixels(
+        key, size, offset, transfer_syntax_uid, number_of_frames, rows * columns * per_pixel, bits
+    )
 
 
 def find_frames(objects: ObjectStore, pixels: StoredPixels) -> FrameTable:
@@ -91,7 +109,7 @@ def find_frames(objects: ObjectStore, pixels: StoredPixels) -> FrameTable:
 
 
 def read_frame(objects: ObjectStore, pixels: StoredPixels, table: FrameTable, number: int) -> bytes:
-    """Frame `number` (from 1) as it leaves in `served_transfer_syntax_uid`. Raises NoSuchFrame, Unreadable."""
+    """Frame `number` (from 1) in `served_transfer_syntax_uid`. Raises NoSuchFrame, Unreadable."""
     if not 1 <= number <= pixels.number_of_frames:
         raise NoSuchFrame(f"the instance has {pixels.number_of_frames} frames")
     dataset = _open(objects, pixels)
@@ -110,7 +128,11 @@ def read_frame(objects: ObjectStore, pixels: StoredPixels, table: FrameTable, nu
 
 def _open(objects: ObjectStore, pixels: StoredPixels) -> Any:
     return open_dataset(
-        objects, pixels.key, size=pixels.size, offset=pixels.offset, transfer_syntax_uid=pixels.transfer_syntax_uid
+        objects,
+        pixels.key,
+        size=pixels.size,
+        offset=pixels.offset,
+        transfer_syntax_uid=pixels.transfer_syntax_uid,
     )
 
 
@@ -146,7 +168,9 @@ def _native_frame(dataset: Dataset, pixels: StoredPixels, place: Place, number: 
 
 def _extended_offsets(dataset: Dataset, pixels: StoredPixels) -> tuple[tuple[int, int], ...] | None:
     """Frames by the Extended Offset Table (PS3.3 C.7.6.3.1.8): one fragment each, 64-bit offsets."""
-    found = [locate(dataset, pixels.transfer_syntax_uid, (tag,)) for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS)]
+    found = [
+        locate(dataset, pixels.transfer_syntax_uid, (tag,)) for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS)
+    ]
     pixel_place = _pixel_place(dataset, pixels)
     if any(place is None or place.length != 8 * pixels.number_of_frames for place in found):
         return None
@@ -157,7 +181,11 @@ def _extended_offsets(dataset: Dataset, pixels: StoredPixels) -> tuple[tuple[int
     )
     first = _after_offset_table(dataset, pixel_place.at)[0]
     regions = tuple((first + a, first + a + 8 + n) for a, n in zip(starts, lengths, strict=True))
-    return regions if all(_begins_item(dataset, begin) and end <= dataset.length for begin, end in regions) else None
+    return (
+        regions
+        if all(_begins_item(dataset, begin) and end <= dataset.length for begin, end in regions)
+        else None
+    )
 
 
 def _after_offset_table(dataset: Dataset, at: int) -> tuple[int, tuple[int, ...]]:
@@ -188,7 +216,7 @@ def _regions(dataset: Dataset, at: int, number_of_frames: int) -> list[tuple[int
     if len(starts_at) != number_of_frames:
         raise Unreadable(f"{len(fragments)} fragments cannot be told apart into {number_of_frames} frames")
     bounds = [*starts_at, len(fragments)]
-    return [(spans[a][0], spans[b - 1][1]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [(spans[a][0], spans[b - 1][1]) for a, b in pairwise(bounds)]
 
 
 def _scan(dataset: Dataset, at: int) -> list[tuple[int, int, bool]]:

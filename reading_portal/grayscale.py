@@ -139,7 +139,7 @@ def _stored(pixels: Pixels, pipeline: Grayscale) -> NDArray[np.float32]:
     if pipeline.is_signed:
         sign = 1 << (pipeline.bits_stored - 1)
         values = (values ^ sign) - sign
-    return values.astype(np.float32) if pipeline.bits_stored <= 24 else values.astype(np.float64)  # type: ignore[return-value]
+    return values.astype(np.float32)
 
 
 def _modality(stored: NDArray[np.float32], pipeline: Grayscale) -> NDArray[np.float32]:
@@ -156,7 +156,8 @@ def _displayed(values: NDArray[np.float32], pipeline: Grayscale) -> NDArray[np.u
     level = np.nan_to_num(level).clip(0.0, 1.0)
     if pipeline.is_inverted:
         level = 1.0 - level
-    return (level * 255.0 + 0.5).astype(np.uint8)
+    shown: NDArray[np.uint8] = (level * 255.0 + 0.5).astype(np.uint8)
+    return shown
 
 
 def _windowed(values: NDArray[np.float32], window: Window) -> NDArray[np.float32]:

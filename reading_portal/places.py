@@ -58,7 +58,7 @@ class StoredDataset:
 
     def read(self, at: int, length: int) -> bytes:
         start = at - self._window_at
-        if 0 <= start and start + length <= len(self._window):
+        if start >= 0 and start + length <= len(self._window):
             return self._window[start : start + length]
         wanted = max(0, min(max(length, self.WINDOW), self.length - at))
         data = self._take(at, wanted)

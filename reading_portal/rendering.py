@@ -11,12 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
 
 from reading_portal.decoding import NATIVE, CannotRender, ImageFormat, Pixels, decode_frame, image_format
-from reading_portal.grayscale import LINEAR, LINEAR_EXACT, SIGMOID, Attributes, Bulk, Window, read_grayscale, to_display
+from reading_portal.grayscale import (
+    LINEAR,
+    LINEAR_EXACT,
+    SIGMOID,
+    Attributes,
+    Bulk,
+    Window,
+    read_grayscale,
+    to_display,
+)
 
-__all__ = ["CannotRender", "Picture", "Viewport", "draw_frame", "parse_viewport", "parse_window", "render_frame"]
+__all__ = [
+    "CannotRender",
+    "Picture",
+    "Viewport",
+    "draw_frame",
+    "parse_viewport",
+    "parse_window",
+    "render_frame",
+]
 
 JPEG, PNG = "image/jpeg", "image/png"
 FUNCTIONS = {"linear": LINEAR, "linear-exact": LINEAR_EXACT, "sigmoid": SIGMOID}
@@ -27,7 +44,7 @@ SEGMENTED = {0x00281221: 0x00281101, 0x00281222: 0x00281102, 0x00281223: 0x00281
 
 @dataclass(frozen=True, slots=True)
 class Viewport:
-    """The box to fill, and the region of the source to fill it with; negative sides flip (PS3.18 8.3.5.1.3)."""
+    """The box to fill, and the region of the source that fills it; negative sides flip (PS3.18 8.3.5.1.3)."""
 
     width: int
     height: int
@@ -73,7 +90,12 @@ def parse_viewport(text: str) -> Viewport:
         raise ValueError("viewport is width,height,x,y,width,height in numbers")
     numbers += [None] * (6 - len(numbers))
     return Viewport(
-        int(numbers[0] or 1), int(numbers[1] or 1), numbers[2] or 0.0, numbers[3] or 0.0, numbers[4], numbers[5]
+        int(numbers[0] or 1),
+        int(numbers[1] or 1),
+        numbers[2] or 0.0,
+        numbers[3] or 0.0,
+        numbers[4],
+        numbers[5],
     )
 
 
@@ -133,7 +155,9 @@ def _with_floats(image: ImageFormat, attributes: Attributes) -> ImageFormat:
     return replace(image, is_float=True)
 
 
-def _through_palette(pixels: Pixels, image: ImageFormat, attributes: Attributes, bulk: Bulk) -> NDArray[np.uint8]:
+def _through_palette(
+    pixels: Pixels, image: ImageFormat, attributes: Attributes, bulk: Bulk
+) -> NDArray[np.uint8]:
     dataset = Dataset()
     kind = SEGMENTED if "00281221" in attributes and "00281201" not in attributes else PALETTES
     for attempt in (kind, SEGMENTED):
@@ -147,7 +171,11 @@ def _through_palette(pixels: Pixels, image: ImageFormat, attributes: Attributes,
             break
     else:
         raise CannotRender("The image is coloured by a palette that is not in it.")
-    dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = image.bits_allocated, image.bits_stored, 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = (
+        image.bits_allocated,
+        image.bits_stored,
+        0,
+    )
     dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
     try:
         coloured = apply_color_lut(pixels.astype(f"u{max(1, image.bits_allocated // 8)}"), dataset)
@@ -181,7 +209,9 @@ def _fit(drawn: NDArray[np.uint8], viewport: Viewport) -> NDArray[np.uint8]:
         raise CannotRender("The region asked for lies outside the image.")
     scale = min(viewport.width / (box[2] - box[0]), viewport.height / (box[3] - box[1]))
     size = (max(1, round((box[2] - box[0]) * scale)), max(1, round((box[3] - box[1]) * scale)))
-    picture = picture.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0 if scale < 1 else None)
+    picture = picture.resize(
+        size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0 if scale < 1 else None
+    )
     if wide < 0:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if high < 0:

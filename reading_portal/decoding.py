@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from storage.attributes import values_of

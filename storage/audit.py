@@ -102,23 +102,29 @@ def record(
 
 def history(session: Session, subject: str) -> list[AuditEvent]:
     """What happened to one subject, oldest first."""
-    return list(session.scalars(select(AuditEvent).where(AuditEvent.subject == subject).order_by(AuditEvent.seq)))
+    return list(
+        session.scalars(select(AuditEvent).where(AuditEvent.subject == subject).order_by(AuditEvent.seq))
+    )
 
 
 def broken_links(session: Session) -> Iterator[int]:
     """The sequence numbers where the chain does not hold: changed, removed, inserted or reordered rows."""
     previous, expected = GENESIS, 1
-    for event in session.scalars(select(AuditEvent).order_by(AuditEvent.seq).execution_options(yield_per=1000)):
+    for event in session.scalars(
+        select(AuditEvent).order_by(AuditEvent.seq).execution_options(yield_per=1000)
+    ):
         if event.seq != expected or event.previous_hash != previous or event.hash != _hash(event):
             yield event.seq
         previous, expected = event.hash, event.seq + 1
 
 
 def _chain(session: Session) -> None:
-    # All row locks of this transaction are taken by now, so waiting here cannot deadlock with another appender.
+    # All row locks of this transaction are taken by now: waiting here cannot deadlock with another appender.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    last = session.execute(select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)).first()
+    last = session.execute(
+        select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)
+    ).first()
     seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
     for event in session.info.pop("audit"):
         seq += 1

@@ -52,7 +52,9 @@ def publish(
 def since(session: Session, last_id: int, *, overlap: int = 200) -> list[Change]:
     """Changes after `last_id`, with an overlap: ids commit out of order, so a reader must look back and
     drop what it has already told."""
-    return list(session.scalars(select(Change).where(Change.id > last_id - overlap).order_by(Change.id).limit(2000)))
+    return list(
+        session.scalars(select(Change).where(Change.id > last_id - overlap).order_by(Change.id).limit(2000))
+    )
 
 
 def newest(session: Session) -> int:

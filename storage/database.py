@@ -84,7 +84,10 @@ class Database:
         self.engine: Engine
         if self.is_sqlite:
             self.engine = create_engine(
-                url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=pool_size, max_overflow=40
+                url,
+                connect_args={"timeout": 30, "check_same_thread": False},
+                pool_size=pool_size,
+                max_overflow=40,
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)

@@ -29,11 +29,14 @@ class NationalId:
 
 
 def read_national_id(text: str) -> NationalId:
-    """Check length, birth date and check character (GB 11643-1999, ISO 7064 MOD 11-2). Raises BadNationalId."""
+    """Check length, birth date and check character (GB 11643, ISO 7064 MOD 11-2). Raises BadNationalId."""
     text = text.strip().upper()
     if len(text) != 18 or not text[:17].isdigit() or text[17] not in "0123456789X":
         raise BadNationalId("a resident ID has 17 digits and a check character")
-    if _CHECKS[sum(int(digit) * weight for digit, weight in zip(text, _WEIGHTS, strict=False)) % 11] != text[17]:
+    if (
+        _CHECKS[sum(int(digit) * weight for digit, weight in zip(text, _WEIGHTS, strict=False)) % 11]
+        != text[17]
+    ):
         raise BadNationalId("the check character of the resident ID does not fit; look for a mistyped digit")
     try:
         birth_date = datetime.strptime(text[6:14], "%Y%m%d").date()
@@ -77,7 +80,9 @@ def keep_patient(
 
 def _index_name(session: Session, patient: Patient) -> None:
     session.execute(delete(PatientNameToken).where(PatientNameToken.patient_id == patient.id))
-    session.add_all(PatientNameToken(patient_id=patient.id, token=token) for token in pinyin_tokens(patient.name))
+    session.add_all(
+        PatientNameToken(patient_id=patient.id, token=token) for token in pinyin_tokens(patient.name)
+    )
 
 
 def name_matches(query: str) -> ColumnElement[bool]:

@@ -68,7 +68,9 @@ class Study(Base):
     study_time: Mapped[str] = mapped_column(default="")  # DICOM TM as sent
     study_description: Mapped[str] = mapped_column(default="")
     referring_physician_name: Mapped[str] = mapped_column(default="")
-    modality: Mapped[str] = mapped_column(default="")  # of the first acquired series: routing and rights go by it
+    modality: Mapped[str] = mapped_column(
+        default=""
+    )  # of the first acquired series: routing and rights go by it
     body_part_examined: Mapped[str] = mapped_column(default="")
     arrival_state: Mapped[str] = mapped_column(default=ArrivalState.RECEIVING)
     first_instance_at: Mapped[datetime]
@@ -98,7 +100,9 @@ class Series(Base):
     number_of_instances: Mapped[int] = mapped_column(default=0)
     origin: Mapped[str] = mapped_column(default=Origin.RECEIVED)
     study: Mapped[Study] = relationship(back_populates="series")
-    instances: Mapped[list[Instance]] = relationship(back_populates="series", order_by="Instance.instance_number")
+    instances: Mapped[list[Instance]] = relationship(
+        back_populates="series", order_by="Instance.instance_number"
+    )
 
 
 class Instance(Base):

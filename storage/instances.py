@@ -88,7 +88,11 @@ def keep_instance(
                 Instance.sop_instance_uid == header.sop_instance_uid
             )
         ).first()
-    if known is not None and known.sha256 == sha256 and known.transfer_syntax_uid == header.transfer_syntax_uid:
+    if (
+        known is not None
+        and known.sha256 == sha256
+        and known.transfer_syntax_uid == header.transfer_syntax_uid
+    ):
         return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
 
     dataset.seek(0)
@@ -99,7 +103,9 @@ def keep_instance(
     return database.in_transaction(lambda session: _index(session, header, stored, sender, origin, now))
 
 
-def _index(session: Session, header: Header, stored: _Stored, sender: Sender, origin: Origin, now: datetime) -> Kept:
+def _index(
+    session: Session, header: Header, stored: _Stored, sender: Sender, origin: Origin, now: datetime
+) -> Kept:
     issuer = _issuer(session, header, sender)
     # Nameless exams of one cart are not one patient: without an ID the study itself is the identity.
     patient_id = header.patient_id or f"study {header.study_instance_uid}"
@@ -107,16 +113,22 @@ def _index(session: Session, header: Header, stored: _Stored, sender: Sender, or
     if known is not None:
         if known.sha256 == stored.sha256 and known.transfer_syntax_uid == header.transfer_syntax_uid:
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
-        return _quarantine(session, header, stored, sender, now, "this SOP Instance UID is kept with other content")
+        return _quarantine(
+            session, header, stored, sender, now, "this SOP Instance UID is kept with other content"
+        )
     study = session.scalar(
         select(Study).where(Study.study_instance_uid == header.study_instance_uid).with_for_update()
     )
     if study is None:
         study = _new_study(session, header, (issuer, patient_id), sender, now)
     elif (study.patient.issuer, study.patient.patient_id) != (issuer, patient_id):
-        return _quarantine(session, header, stored, sender, now, "this Study Instance UID belongs to another patient")
+        return _quarantine(
+            session, header, stored, sender, now, "this Study Instance UID belongs to another patient"
+        )
     series = session.scalar(
-        select(Series).where(Series.study_pk == study.id, Series.series_instance_uid == header.series_instance_uid)
+        select(Series).where(
+            Series.study_pk == study.id, Series.series_instance_uid == header.series_instance_uid
+        )
     )
     if series is None:
         series = _new_series(session, study, header, sender, origin)

@@ -61,4 +61,5 @@ def find_application_entity(session: Session, ae_title: str) -> ApplicationEntit
 
 
 def institution_names(session: Session) -> dict[str, str]:
-    return {code: name for code, name in session.execute(select(Institution.code, Institution.name))}
+    rows = session.execute(select(Institution.code, Institution.name))
+    return {row.code: row.name for row in rows}

@@ -83,7 +83,7 @@ def new_owner() -> str:
 
 
 def claim(session: Session, kinds: Collection[str], *, owner: str, now: datetime) -> Job | None:
-    """The job that is due longest, leased to `owner`; a lease that ran out is due again. None: nothing to do."""
+    """The job that is due longest, leased to `owner`; a lease that ran out is due again."""
     due = and_(
         Job.kind.in_(list(kinds)),
         or_(
@@ -91,7 +91,9 @@ def claim(session: Session, kinds: Collection[str], *, owner: str, now: datetime
             and_(Job.state == JobState.RUNNING, Job.lease_until < now),
         ),
     )
-    job = session.scalar(select(Job).where(due).order_by(Job.due_at, Job.id).limit(1).with_for_update(skip_locked=True))
+    job = session.scalar(
+        select(Job).where(due).order_by(Job.due_at, Job.id).limit(1).with_for_update(skip_locked=True)
+    )
     if job is None:
         return None
     job.state, job.owner, job.lease_until = JobState.RUNNING, owner, now + LEASE
@@ -106,10 +108,16 @@ def finish(session: Session, job: Job, *, now: datetime) -> bool:
 
 def retry(session: Session, job: Job, *, error: str, now: datetime, permanent: bool = False) -> bool:
     """Put the job back with a growing pause; dead once it is permanent or its patience has run out."""
-    pause = min(LONGEST_PAUSE, timedelta(seconds=2.0 * 2 ** min(job.attempts, 12))) * random.uniform(0.75, 1.25)
+    pause = min(LONGEST_PAUSE, timedelta(seconds=2.0 * 2 ** min(job.attempts, 12))) * random.uniform(
+        0.75, 1.25
+    )
     if permanent or now + pause > job.give_up_at:
-        return _fenced(session, job, state=JobState.DEAD, finished_at=now, lease_until=None, last_error=error[:2000])
-    return _fenced(session, job, state=JobState.READY, due_at=now + pause, lease_until=None, last_error=error[:2000])
+        return _fenced(
+            session, job, state=JobState.DEAD, finished_at=now, lease_until=None, last_error=error[:2000]
+        )
+    return _fenced(
+        session, job, state=JobState.READY, due_at=now + pause, lease_until=None, last_error=error[:2000]
+    )
 
 
 def renew(session: Session, job: Job, *, now: datetime) -> bool:
@@ -130,7 +138,12 @@ def _fenced(session: Session, job: Job, **values: Any) -> bool:
     # Only the owner of this very attempt may change the row: a worker that slept past its lease may not.
     changed = session.execute(
         update(Job)
-        .where(Job.id == job.id, Job.owner == job.owner, Job.attempts == job.attempts, Job.state == JobState.RUNNING)
+        .where(
+            Job.id == job.id,
+            Job.owner == job.owner,
+            Job.attempts == job.attempts,
+            Job.state == JobState.RUNNING,
+        )
         .values(**values)
         .execution_options(synchronize_session=False)
     )

@@ -36,7 +36,7 @@ class ObjectStore(Protocol):
         """The whole object. Raises ObjectMissing."""
 
     def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
-        """A stream over `length` bytes from `start` (to the end when None). Close it. Raises ObjectMissing."""
+        """A stream over `length` bytes from `start` (None: to the end). Close it. Raises ObjectMissing."""
 
     def size(self, key: str) -> int:
         """Length in bytes. Raises ObjectMissing."""
@@ -174,10 +174,14 @@ class _Bounded(io.RawIOBase, BinaryIO):  # type: ignore[misc]
 class S3Store:
     """Objects in an S3-compatible store through the MinIO SDK; durable when the server says so."""
 
-    def __init__(self, endpoint: str, *, access_key: str, secret_key: str, bucket: str, secure: bool, region: str) -> None:
+    def __init__(
+        self, endpoint: str, *, access_key: str, secret_key: str, bucket: str, secure: bool, region: str
+    ) -> None:
         self.bucket = bucket
         # The region is stated, or the SDK asks the server for it before every first call.
-        self.client = Minio(endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region)
+        self.client = Minio(
+            endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region
+        )
 
     def ensure_bucket(self) -> None:
         if not self.client.bucket_exists(bucket_name=self.bucket):

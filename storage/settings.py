@@ -111,7 +111,9 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             try:
                 return Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
-                raise BadSetting(f"{PREFIX}{name}_FILE names a file that cannot be read: {error.strerror}") from None
+                raise BadSetting(
+                    f"{PREFIX}{name}_FILE names a file that cannot be read: {error.strerror}"
+                ) from None
         return env.get(PREFIX + name)
 
     def read(name: str, kind: Callable[[str], T], default: D) -> T | D:

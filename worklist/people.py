@@ -165,10 +165,12 @@ def must_have(person: Who, *roles: Role) -> None:
         raise Refused(f"this takes one of the roles: {', '.join(roles)}")
 
 
-# --- whose it is -----------------------------------------------------------------------------------------------
+# --- whose it is ------------------------------------------------------------------
 
 
-def visible_to(session: Session, person: Who, noun: type[Base], *, now: datetime | None = None) -> ColumnElement[bool]:
+def visible_to(
+    session: Session, person: Who, noun: type[Base], *, now: datetime | None = None
+) -> ColumnElement[bool]:
     """The one predicate behind every query that leaves the house: rows of `noun` that the person may see.
 
     Works for Study and for every table that has `study_pk`, or `institution_code` and `modality`.
@@ -178,7 +180,9 @@ def visible_to(session: Session, person: Who, noun: type[Base], *, now: datetime
         return _visible_studies(session, person, now)
     if noun is Patient:
         return Patient.id.in_(select(Study.patient_pk).where(_visible_studies(session, person, now))) | (
-            Patient.issuer == person.institution_code if person.has(Role.TECHNICIAN, Role.CLINICIAN) else false()
+            Patient.issuer == person.institution_code
+            if person.has(Role.TECHNICIAN, Role.CLINICIAN)
+            else false()
         )
     columns = noun.__table__.columns
     places = []
@@ -192,16 +196,23 @@ def visible_to(session: Session, person: Who, noun: type[Base], *, now: datetime
 
 
 def _visible_studies(session: Session, person: Who, now: datetime) -> ColumnElement[bool]:
+    mine = [StudyAccess.username == person.username]
+    if person.has(Role.CLINICIAN):  # who relies on a recognised result may see it
+        mine.append(StudyAccess.institution_code == person.institution_code)
     granted = exists().where(
         StudyAccess.study_pk == Study.id,
-        or_(StudyAccess.username == person.username, StudyAccess.institution_code == person.institution_code),
+        or_(*mine),
         or_(StudyAccess.expires_at.is_(None), StudyAccess.expires_at > now),
     )
     return or_(_by_place(session, person, Study.institution_code, Study.modality, now), granted)
 
 
 def _by_place(
-    session: Session, person: Who, institution: ColumnElement[str], modality: ColumnElement[str], now: datetime
+    session: Session,
+    person: Who,
+    institution: ColumnElement[str],
+    modality: ColumnElement[str],
+    now: datetime,
 ) -> ColumnElement[bool]:
     if person.has(Role.DIRECTOR, Role.INTEGRATION, Role.QUALITY):
         return true()
@@ -229,8 +240,10 @@ def visible_to_device(session: Session, entity: ApplicationEntity, *, now: datet
     return or_(*ways)
 
 
-def may_read(session: Session, person: Who, *, institution_code: str, modality: str, now: datetime) -> str | None:
-    """Why this person may not read this modality for this institution now; None when nothing speaks against it."""
+def may_read(
+    session: Session, person: Who, *, institution_code: str, modality: str, now: datetime
+) -> str | None:
+    """Why this person may not read this modality for this institution now; None when nothing is against it."""
     if not person.has(Role.READER, Role.REVIEWER):
         return "only readers and reviewers read"
     today = day_of(now)
@@ -245,7 +258,7 @@ def may_read(session: Session, person: Who, *, institution_code: str, modality: 
     return None
 
 
-# --- signing in ------------------------------------------------------------------------------------------------
+# --- signing in -------------------------------------------------------------------
 
 
 def hash_password(password: str) -> str:
@@ -303,14 +316,23 @@ def check_credentials(
 def remember_failure(session: Session, *, username: str, source: str, now: datetime) -> None:
     session.execute(delete(FailedSignIn).where(FailedSignIn.at < now - timedelta(days=1)))
     session.add(FailedSignIn(username=username[:64], at=now, source=source))
-    audit.record(session, Act.SIGN_IN, "refuse", f"person:{username[:64]}", by=Actor(username[:64], None, source), outcome="failure")
+    audit.record(
+        session,
+        Act.SIGN_IN,
+        "refuse",
+        f"person:{username[:64]}",
+        by=Actor(username[:64], None, source),
+        outcome="failure",
+    )
 
 
 def sign_in(
     session: Session, *, username: str, password: str, otp: str | None, source: str, now: datetime
 ) -> SignedIn:
     """Open a session. Raises WrongCredentials (then `remember_failure`) and TooManyAttempts."""
-    practitioner = check_credentials(session, username=username, password=password, otp=otp, source=source, now=now)
+    practitioner = check_credentials(
+        session, username=username, password=password, otp=otp, source=source, now=now
+    )
     session.execute(delete(FailedSignIn).where(FailedSignIn.username == username))
     session.execute(delete(PortalSession).where(PortalSession.expires_at < now))
     token, csrf_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -330,7 +352,9 @@ def sign_in(
     return SignedIn(token, csrf_token, now + SESSION_LASTS, person)
 
 
-def session_of(session: Session, token: str, *, now: datetime, source: str = "") -> tuple[PortalSession, Who] | None:
+def session_of(
+    session: Session, token: str, *, now: datetime, source: str = ""
+) -> tuple[PortalSession, Who] | None:
     """The live session behind a token and its person; None when it ended, idled out, or the person left."""
     row = session.execute(
         select(PortalSession, Practitioner)
@@ -399,7 +423,11 @@ def confirm_otp(session: Session, username: str, code: str, *, by: Who, now: dat
     step = _otp_step(practitioner.otp_pending, code, now) if practitioner.otp_pending else None
     if step is None:
         raise Unacceptable("the code does not fit; check the clock of the telephone and try the next one")
-    practitioner.otp_secret, practitioner.otp_pending, practitioner.otp_last_step = practitioner.otp_pending, None, step
+    practitioner.otp_secret, practitioner.otp_pending, practitioner.otp_last_step = (
+        practitioner.otp_pending,
+        None,
+        step,
+    )
     audit.record(session, Act.SIGN_IN, "enrol-one-time-code", f"person:{username}", by=by.actor)
 
 
@@ -414,7 +442,9 @@ def set_active(session: Session, username: str, is_active: bool, *, by: Who) -> 
     practitioner.is_active = is_active
     if not is_active:
         session.execute(delete(PortalSession).where(PortalSession.username == username))
-    audit.record(session, Act.DECLARATION, "activate" if is_active else "deactivate", f"person:{username}", by=by.actor)
+    audit.record(
+        session, Act.DECLARATION, "activate" if is_active else "deactivate", f"person:{username}", by=by.actor
+    )
 
 
 def on_duty(session: Session, *, now: datetime) -> set[str]:
@@ -430,7 +460,8 @@ def on_duty(session: Session, *, now: datetime) -> set[str]:
 
 def names(session: Session) -> dict[str, str]:
     """Username → name, for showing who holds or signed what."""
-    return {username: name for username, name in session.execute(select(Practitioner.username, Practitioner.name))}
+    rows = session.execute(select(Practitioner.username, Practitioner.name))
+    return {row.username: row.name for row in rows}
 
 
 def count_people(session: Session) -> int:

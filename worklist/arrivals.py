@@ -1,0 +1,196 @@
+"""A study that stopped growing: is it complete, whose order is it, open a reading task."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from storage import audit, changes
+from storage.audit import CENTER, Act, Actor
+from storage.changes import Topic
+from storage.imaging import ArrivalState, Instance, Origin, Series, Study
+from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
+from worklist.people import Role, Who, must_have, visible_to
+from worklist.performed_steps import PerformedProcedureStep, StepState, steps_of
+from worklist.problems import Missing, Unacceptable, WrongState
+from worklist.reading_tasks import TaskState, cancel_task, open_task, task_of
+
+# A device that reported a step is believed for this much longer than silence alone.
+STEP_PATIENCE = 15
+BATCH = 50
+
+
+def settle_studies(session: Session, *, now: datetime, quiet: timedelta) -> int:
+    """Open a reading task for every study that has stopped growing; return how many settled."""
+    receiving = session.scalars(
+        select(Study)
+        .where(Study.arrival_state == ArrivalState.RECEIVING, Study.number_of_instances > 0)
+        .order_by(Study.last_instance_at)
+        .limit(BATCH * 4)
+        .with_for_update(skip_locked=True)
+    )
+    settled = 0
+    for study in receiving:
+        proof = proof_of_completeness(session, study, now=now, quiet=quiet)
+        if proof is not None:
+            settle(session, study, proof, now=now)
+            settled += 1
+            if settled >= BATCH:
+                break
+    return settled
+
+
+def proof_of_completeness(session: Session, study: Study, *, now: datetime, quiet: timedelta) -> str | None:
+    """Why it counts as complete: `mpps`, `single-object`, `quiet`, `quiet-incomplete`; None while it grows."""
+    silent = now - study.last_instance_at
+    steps = steps_of(session, study.study_instance_uid)
+    counted = [step for step in steps if step.instance_uids]
+    if steps and all(step.state != StepState.IN_PROGRESS for step in steps) and counted:
+        if not _missing(session, study, counted):
+            return "mpps"
+        return "quiet-incomplete" if silent >= quiet * STEP_PATIENCE else None
+    if study.modality == "ECG" and study.number_of_instances == 1:
+        return "single-object"
+    if any(step.state == StepState.IN_PROGRESS for step in steps):
+        return "quiet" if silent >= quiet * STEP_PATIENCE else None
+    return "quiet" if silent >= quiet else None
+
+
+def settle(session: Session, study: Study, proof: str, *, now: datetime) -> None:
+    """The study counts as arrived: match it to its order, or leave it for reconciliation."""
+    study.arrival_state, study.settled_at, study.settled_by = ArrivalState.SETTLED, now, proof
+    audit.record(
+        session,
+        Act.STUDY,
+        "settle",
+        f"study:{study.study_instance_uid}",
+        at=now,
+        proof=proof,
+        instances=study.number_of_instances,
+        version=study.version,
+    )
+    order = session.scalar(select(ServiceRequest).where(ServiceRequest.study_pk == study.id))
+    if order is not None:
+        # Late images, or new ones after a return: the order stands, its task is looked at again.
+        _open_or_reopen(session, study, order, now)
+        return
+    order = find_order_of(session, study)
+    if order is not None:
+        _match(session, study, order, by=CENTER, now=now)
+    else:
+        changes.publish(
+            session,
+            Topic.STUDY,
+            f"study:{study.study_instance_uid}",
+            "unmatched",
+            institution_code=study.institution_code,
+            modality=study.modality,
+        )
+
+
+def find_order_of(session: Session, study: Study) -> ServiceRequest | None:
+    """The order that this study certainly answers: accession number and issuer, or the worklist's Study
+    Instance UID; and the same patient. Anything less is for a person to decide."""
+    order = None
+    if study.accession_number:
+        order = find_by_accession(
+            session, issuer=study.institution_code, accession_number=study.accession_number
+        )
+    if order is None:
+        order = session.scalar(
+            select(ServiceRequest).where(
+                ServiceRequest.study_instance_uid == study.study_instance_uid,
+                ServiceRequest.institution_code == study.institution_code,
+            )
+        )
+    if order is None or order.study_pk is not None or order.state not in OPEN:
+        return None
+    return order if order.patient_pk == study.patient_pk else None
+
+
+def unmatched_studies(
+    session: Session, person: Who, *, limit: int = 100, before_id: int | None = None
+) -> list[Study]:
+    """Settled studies without an order, newest first."""
+    query = select(Study).where(
+        visible_to(session, person, Study),
+        Study.arrival_state == ArrivalState.SETTLED,
+        ~exists().where(ServiceRequest.study_pk == Study.id),
+    )
+    if before_id is not None:
+        query = query.where(Study.id < before_id)
+    return list(session.scalars(query.order_by(Study.id.desc()).limit(limit)))
+
+
+def match_study(session: Session, study: Study, order: ServiceRequest, *, by: Who, now: datetime) -> None:
+    """A technician says that this study answers this order."""
+    must_have(by, Role.TECHNICIAN, Role.DIRECTOR, Role.INTEGRATION)
+    if order.institution_code != study.institution_code:
+        raise Unacceptable("a study is matched to an order of its own institution")
+    if session.scalar(select(ServiceRequest.id).where(ServiceRequest.study_pk == study.id)) is not None:
+        raise WrongState("the study is matched already; undo that first")
+    if order.study_pk is not None or order.state not in OPEN:
+        raise WrongState(f"the order is {order.state} and takes no study")
+    _match(session, study, order, by=by.actor, now=now)
+
+
+def unmatch_study(session: Session, study: Study, *, by: Who, now: datetime) -> ServiceRequest:
+    """The inverse of a match, as long as nothing was signed. Returns the order, which is open again."""
+    must_have(by, Role.TECHNICIAN, Role.DIRECTOR, Role.INTEGRATION)
+    order = session.scalar(select(ServiceRequest).where(ServiceRequest.study_pk == study.id))
+    if order is None:
+        raise Missing("the study is not matched to an order")
+    task = task_of(session, study)
+    if task is not None:
+        if task.state in (TaskState.COMPLETED, TaskState.AWAITING_REVIEW):
+            raise WrongState("the study has a signed report; correct that by an addendum or a withdrawal")
+        cancel_task(session, task, by=by.actor, now=now, reason="unmatched")
+    order.study_pk = None
+    move_order(session, order, "lose-study", by=by.actor, now=now, study=study.study_instance_uid)
+    audit.record(session, Act.STUDY, "unmatch", f"study:{study.study_instance_uid}", by=by.actor, at=now)
+    return order
+
+
+def _match(session: Session, study: Study, order: ServiceRequest, *, by: Actor, now: datetime) -> None:
+    order.study_pk = study.id
+    move_order(session, order, "acquire", by=by, now=now, study=study.study_instance_uid)
+    audit.record(
+        session,
+        Act.STUDY,
+        "match",
+        f"study:{study.study_instance_uid}",
+        by=by,
+        at=now,
+        order=order.accession_number,
+    )
+    _open_or_reopen(session, study, order, now)
+
+
+def _open_or_reopen(session: Session, study: Study, order: ServiceRequest, now: datetime) -> None:
+    task = task_of(session, study)
+    if task is None or task.state == TaskState.CANCELLED:
+        if order.state == OrderState.ACQUIRED:
+            open_task(session, study, order, now=now)
+    elif task.state == TaskState.RETURNED:
+        open_task(session, study, order, now=now, opened_at=task.opened_at, report_id=task.report_id)
+    elif task.state == TaskState.COMPLETED and study.version > task.study_version:
+        # Images that came after the signature: somebody must say whether the report still holds.
+        open_task(session, study, order, now=now, purpose="verify", report_id=task.report_id)
+
+
+def _missing(session: Session, study: Study, steps: list[PerformedProcedureStep]) -> int:
+    """How many instances the device says it made and we do not have."""
+    said = {uid for step in steps for uid in step.instance_uids}
+    have = session.scalar(
+        select(func.count())
+        .select_from(Instance)
+        .join(Series, Series.id == Instance.series_pk)
+        .where(
+            Series.study_pk == study.id,
+            Instance.origin == Origin.RECEIVED,
+            Instance.sop_instance_uid.in_(sorted(said)),
+        )
+    )
+    return len(said) - (have or 0)

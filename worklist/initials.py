@@ -1,0 +1,16 @@
+"""A name as far as a stranger with a printed report may see it."""
+
+from __future__ import annotations
+
+from pypinyin import Style, lazy_pinyin
+
+from worklist.orders import shown_name
+
+
+def initials_of(name: str) -> str:
+    """`Zhang^San=张三` → `Z.S.`; empty for a nameless patient."""
+    shown = shown_name(name)
+    letters = [word[:1].upper() for word in lazy_pinyin(shown, style=Style.NORMAL) if word.strip()]
+    if shown.isascii():
+        letters = [word[:1].upper() for word in shown.split()]
+    return "".join(f"{letter}." for letter in letters)

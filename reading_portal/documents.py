@@ -31,7 +31,7 @@ __all__ = ["KeyImage", "UnprintableReport", "compose_report", "unprintable"]
 PDF_STANDARD: Literal["a-3a"] = "a-3a"
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 _WIDE = 1.6
-_LANDSCAPE_MM = 269.0
+_PORTRAIT_MM, _LANDSCAPE_MM = 176.0, 269.0
 
 
 class UnprintableReport(ValueError):
@@ -46,8 +46,8 @@ class UnprintableReport(ValueError):
 class KeyImage:
     """A picture for the page: PNG, JPEG or SVG bytes.
 
-    `true_width_mm` is for traces drawn to scale (an ECG at 25 mm/s): besides the picture on the page, the
-    trace is printed once more on a landscape page at exactly this width.
+    `true_width_mm` is for traces drawn to scale (an ECG at 25 mm/s), printed at exactly this width: where the
+    page is too narrow, reduced on the page and once more, true, on a landscape one (at most 269 mm).
     """
 
     data: bytes
@@ -91,12 +91,14 @@ def _picture(number: int, image: KeyImage) -> dict[str, Any]:
     if image.media_type not in _SUFFIXES:
         raise ValueError(f"a key image must be PNG, JPEG or SVG, not {image.media_type}")
     width = image.true_width_mm or 0.0
+    width = width if width <= _LANDSCAPE_MM else 0.0
     return {
         "file": f"key{number}.{_SUFFIXES[image.media_type]}",
         "caption": image.caption,
         "alt": image.caption or f"{number}",
         "wide": _is_wide(image),
-        "true_width_mm": width if 0 < width <= _LANDSCAPE_MM else 0,
+        "true_width_mm": width,
+        "appendix": width > _PORTRAIT_MM,
     }
 
 

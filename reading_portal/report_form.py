@@ -27,22 +27,11 @@ def report_form(content: ReportContent) -> dict[str, Any]:
     form_title = _joined(words, words["modality"].get(content.modality, content.modality), words["report"])
     version = words["version"].format(content.version)
     number = f"{words['number']} {content.accession_number or content.report_uid}-V{content.version}"
-    form: dict[str, Any] = _visible(
+    form: Plain = _visible(
         {
             "lang": language,
             "region": "cn" if language == "zh" else "us",
             "words": {key: value for key, value in words.items() if isinstance(value, str)},
-            "title": f"{content.center_name} {form_title} {number}",
-            "authors": [s.name for s in (content.author, content.reviewer) if s],
-            "description": f"{form_title} urn:oid:{content.report_uid} v{content.version} {content.status}",
-            "keywords": [
-                f"urn:oid:{content.report_uid}",
-                f"version:{content.version}",
-                f"status:{content.status}",
-                f"content-sha256:{content_hash(content)}",
-                f"study:{content.study_instance_uid}",
-                f"manifest-sha256:{content.study_manifest_hash}",
-            ],
             "center": plain["center_name"],
             "form_title": form_title,
             "mark": plain["recognition_mark"],
@@ -59,7 +48,20 @@ def report_form(content: ReportContent) -> dict[str, Any]:
             "qr_alt": words["verify"],
         }
     )
-    return form
+    # What stands in the file's metadata is for machines and stays in one piece.
+    return form | {
+        "title": f"{content.center_name} {form_title} {number}",
+        "authors": [s.name for s in (content.author, content.reviewer) if s],
+        "description": f"{form_title} urn:oid:{content.report_uid} v{content.version} {content.status}",
+        "keywords": [
+            f"urn:oid:{content.report_uid}",
+            f"version:{content.version}",
+            f"status:{content.status}",
+            f"content-sha256:{content_hash(content)}",
+            f"study:{content.study_instance_uid}",
+            f"manifest-sha256:{content.study_manifest_hash}",
+        ],
+    }
 
 
 def _facts(plain: Plain, words: Words, content: ReportContent) -> Iterator[Plain]:

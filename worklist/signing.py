@@ -49,6 +49,7 @@ class SealProblem(StrEnum):
     EXTENDED = "extended"
     UNTRUSTED = "untrusted"
     TIME_UNPROVEN = "time-unproven"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class SealSigner:
 
 @dataclass(frozen=True, slots=True)
 class SealVerdict:
-    """`is_whole`: not a byte differs from what was signed. `is_valid`: whole, and every signer is trusted.
+    """`is_whole`: not a byte differs from what was signed. `is_valid`: whole, every signer is trusted, and
+    whoever the content names as the last to sign has signed.
 
     `content` is the attached machine copy of a whole file, as JSON; `content_hash` its SHA-256.
     """
@@ -170,13 +172,17 @@ async def _verify(pdf: bytes, roots: list[asn1_x509.Certificate]) -> SealVerdict
         signers.insert(0, signer)
     is_whole = not {SealProblem.ALTERED, SealProblem.EXTENDED} & problems.keys()
     machine_copy = _machine_copy(reader) if is_whole else None
+    content = json.loads(machine_copy) if machine_copy is not None else None
+    # Cut back to the author's revision, a file is whole, yet the page names a reviewer who has not sealed it.
+    if content is not None and _last_responsible(content) not in {None, *(s.username for s in signers)}:
+        problems[SealProblem.INCOMPLETE] = None
     return SealVerdict(
         is_valid=not problems,
         is_whole=is_whole,
         signers=tuple(signers),
         signed_at=last.signed_at,
         problems=tuple(problems),
-        content=json.loads(machine_copy) if machine_copy is not None else None,
+        content=content,
         content_hash=hashlib.sha256(machine_copy).hexdigest() if machine_copy is not None else "",
     )
 
@@ -284,6 +290,15 @@ def _machine_copy(reader: PdfFileReader) -> bytes | None:
             data: bytes = file["/EF"]["/F"].data
             return data
     return None
+
+
+def _last_responsible(content: dict[str, Any]) -> str | None:
+    """The username whose seal completes this version; None where the version does not say."""
+    if content.get("status") == "entered-in-error":
+        return None
+    addenda = content.get("addenda") or []
+    person = addenda[-1]["author"] if addenda else content.get("reviewer") or content.get("author")
+    return str(person["username"]) if person else None
 
 
 def _certificate(data: bytes) -> asn1_x509.Certificate:

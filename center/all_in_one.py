@@ -13,13 +13,13 @@ from importlib.resources import files
 import structlog
 
 from center import compose, data_folder, listening, logs, migrate
+from center.roles import SUPERVISED
 from center.supervisor import Role, Supervisor
 from storage.settings import PREFIX, Settings
 
 logger = structlog.get_logger("center")
 
-# Tells a role that a supervisor holds the lock and has looked at the ports.
-SUPERVISED = "READING_CENTER_SUPERVISED"
+NO_TLS = f"{PREFIX}DICOM_TLS_CERT, _KEY and _CA are not all set"
 
 
 def serve(settings: Settings, *, demo: bool) -> int:
@@ -44,15 +44,7 @@ def serve(settings: Settings, *, demo: bool) -> int:
 
 def listeners(settings: Settings) -> list[listening.Listener]:
     """Every port that this configuration opens."""
-    possible = [
-        listening.Listener("the portal", settings.http_host, settings.http_port, "--http-port"),
-        listening.Listener("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port"),
-    ]
-    if settings.dicom_tls_cert is not None:
-        possible.append(
-            listening.Listener("DICOM over TLS", settings.dicom_host, settings.dicom_tls_port, "--dicom-tls-port")
-        )
-    return [listener for listener in possible if listener.port]
+    return listening.portal_listeners(settings) + listening.dicom_listeners(settings)
 
 
 def is_ready(settings: Settings) -> bool:
@@ -62,7 +54,7 @@ def is_ready(settings: Settings) -> bool:
         try:
             if listener.option == "--http-port":
                 address = f"[{host}]" if ":" in host else host
-                urllib.request.urlopen(f"http://{address}:{listener.port}/readyz", timeout=2).close()  # noqa: S310
+                urllib.request.urlopen(f"http://{address}:{listener.port}/readyz", timeout=2).close()
             else:
                 socket.create_connection((host, listener.port), timeout=2).close()
         except (OSError, urllib.error.URLError):
@@ -72,13 +64,14 @@ def is_ready(settings: Settings) -> bool:
 
 def reachable(host: str) -> str:
     """An address to call a listener on: the wildcard addresses are for listening only."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return wildcards.get(host, host)
 
 
 def _roles(settings: Settings, *, demo: bool) -> list[Role]:
     command = [sys.executable, "-m", "center.cli"]
     roles = [Role("worker", [*command, "worker"])]
-    if any(listener.option != "--http-port" for listener in listeners(settings)):
+    if listening.dicom_listeners(settings):
         roles.insert(0, Role("node", [*command, "node"]))
     if settings.http_port:
         roles.insert(0, Role("portal", [*command, "portal"]))
@@ -95,7 +88,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         "DICOM_PORT": str(settings.dicom_port),
         "DICOM_TLS_PORT": str(settings.dicom_tls_port),
     }
-    environment = {name: value for name, value in os.environ.items() if name not in {f"{PREFIX}{n}_FILE" for n in said}}
+    outdone = {f"{PREFIX}{name}_FILE" for name in said}
+    environment = {name: value for name, value in os.environ.items() if name not in outdone}
     return environment | {f"{PREFIX}{name}": value for name, value in said.items()} | {SUPERVISED: "1"}
 
 
@@ -118,10 +112,9 @@ def _announce(settings: Settings, *, demo: bool) -> None:
         lines.append(f"  Portal   {settings.public_url}")
     if settings.dicom_port:
         lines.append(f"  DICOM    {settings.ae_title} at {settings.dicom_host}, port {settings.dicom_port}")
-    if settings.dicom_tls_cert is not None and settings.dicom_tls_port:
-        lines.append(f"  DICOM    over TLS at port {settings.dicom_tls_port}")
-    elif settings.dicom_tls_port:
-        lines.append(f"  DICOM    over TLS is closed: {PREFIX}DICOM_TLS_CERT is not set")
+    if settings.dicom_tls_port:
+        tls = f"at port {settings.dicom_tls_port}" if listening.has_tls(settings) else f"is closed: {NO_TLS}"
+        lines.append(f"  DICOM    over TLS {tls}")
     if demo:
         lines += ["", "  Demo accounts (user / password)", *_demo_accounts()]
     print("\n".join([*lines, "", "  Ctrl-C stops everything.", ""]), flush=True)
@@ -131,8 +124,8 @@ def _demo_accounts() -> list[str]:
     declared = tomllib.loads(_demo_text())
     institutions = {entry["code"]: entry["name"] for entry in declared["institutions"]}
     return [
-        f"    {person['username']:<8} {person['password']:<16} {person['name']}, {institutions[person['institution']]}: "
-        + ", ".join(person["roles"])
-        for person in declared["people"]
-        if "password" in person
+        f"    {who['username']:<8} {who['password']:<16} {who['name']}, {institutions[who['institution']]}: "
+        + ", ".join(who["roles"])
+        for who in declared["people"]
+        if "password" in who
     ]

@@ -55,7 +55,7 @@ def _complain(sentence: str) -> int:
     return 1
 
 
-# --- Commands. Each imports what it needs when it runs: --help is instant, and a role loads only itself. -------
+# --- Commands. Each imports what it needs when it runs: --help is instant, a role loads only itself. ----
 
 
 def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -115,7 +115,7 @@ def _verify_report(arguments: argparse.Namespace, settings: Settings) -> int:
     return report_verification.report(arguments.file, settings, authority=arguments.ca, out=sys.stdout)
 
 
-# --- Words -----------------------------------------------------------------------------------------------------
+# --- Words ----------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,14 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     centre = argparse.ArgumentParser(add_help=False)
-    centre.add_argument("--data", metavar="DIR", help="data folder of the centre (default: ./data)")
+    centre.add_argument("--data", metavar="DIR", help="data folder of the centre (./data)")
     http = argparse.ArgumentParser(add_help=False)
-    http.add_argument("--http-port", metavar="N", help="port of the portal (default: 8080; 0 turns it off)")
+    http.add_argument("--http-port", metavar="N", help="port of the portal (8080; 0 turns it off)")
     dicom = argparse.ArgumentParser(add_help=False)
-    dicom.add_argument("--dicom-port", metavar="N", help="port for plain DICOM (default: 11112; 0 turns it off)")
-    dicom.add_argument("--dicom-tls-port", metavar="N", help="port for DICOM over TLS (default: 2762; 0 turns it off)")
+    dicom.add_argument("--dicom-port", metavar="N", help="port for plain DICOM (11112; 0 turns it off)")
+    dicom.add_argument("--dicom-tls-port", metavar="N", help="port for DICOM over TLS (2762; 0 turns it off)")
 
-    def add(name: str, command: Command, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Command, about: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about, parents=[centre, *parents])
         added.set_defaults(command=command)
         return added
@@ -143,14 +145,14 @@ def _parser() -> argparse.ArgumentParser:
     add("node", _role("node"), "Start the DICOM node alone.", dicom)
     add("portal", _role("portal"), "Start the portal alone.", http)
     add("worker", _role("worker"), "Start the worker alone.")
-    apply = add("apply", _apply, "Declare institutions, devices, people and agreements; twice changes nothing.")
+    apply = add("apply", _apply, "Declare institutions, devices, people, agreements; twice changes nothing.")
     apply.add_argument("file", type=Path, metavar="FILE.toml", help="the declaration; - reads standard input")
     apply.add_argument("--check", action="store_true", help="print the difference and change nothing")
     add("migrate", _migrate, "Bring the database schema up to date.")
-    add("verify", _verify, "Re-hash every stored object against its row; status 1 if any is missing or corrupt.")
-    report = add("verify-report", _verify_report, "Check a signed report offline: signature, integrity, what it binds.")
+    add("verify", _verify, "Re-hash every stored object; status 1 if any is missing or corrupt.")
+    report = add("verify-report", _verify_report, "Check a signed report offline: who signed, what it binds.")
     report.add_argument("file", type=Path, metavar="FILE.pdf", help="the signed report")
-    report.add_argument("--ca", type=Path, metavar="FILE", help="trusted root (default: the centre's own authority)")
+    report.add_argument("--ca", type=Path, metavar="FILE", help="trusted root certificate (the centre's own)")
     return parser
 
 

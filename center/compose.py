@@ -1,4 +1,4 @@
-"""From settings to the parts of the centre: the only place where engines, stores and doors are put together."""
+"""From settings to the parts of the centre: the one place where engines, stores and doors meet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from center.complaints import Complaint
 from storage.database import Database
 from storage.objects import ObjectStore, S3Store, open_store
 from storage.settings import Settings
+from worklist.authority import CentreAuthority
+from worklist.policy import read_policy
 
 
 @contextmanager
@@ -36,6 +38,13 @@ def prepare_objects(settings: Settings) -> None:
     objects = open_objects(settings)
     if isinstance(objects, S3Store):
         objects.ensure_bucket()
+
+
+def open_authority(settings: Settings, database: Database) -> CentreAuthority:
+    """Who seals reports, under the name that the centre was declared with."""
+    with database.reading() as session:
+        name = read_policy(session).center_name
+    return CentreAuthority(authority_folder(settings), centre_name=name)
 
 
 def authority_folder(settings: Settings) -> Path:

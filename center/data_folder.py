@@ -32,6 +32,7 @@ def hold(data: Path, *, shared: bool = False, patience: float = PATIENCE_SECONDS
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise DataFolderTaken(
-                    f"another centre is running on the data folder {data}; stop it, or choose another folder with --data"
+                    f"another centre is running on the data folder {data}; "
+                    "stop it, or choose another folder with --data"
                 ) from None
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Ports, before anything is started on them: a taken port is one sentence, not a role that dies again and again."""
+"""Ports, before anything starts on them: a taken port is one sentence, not a role that dies and dies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from center.complaints import Complaint
+from storage.settings import Settings
 
 
 class PortTaken(Complaint):
@@ -39,7 +40,26 @@ def require_free(listeners: list[Listener]) -> None:
 def _sentence(listener: Listener, error: OSError) -> str:
     where = f"port {listener.port} on {listener.host}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} for {listener.what} is taken; stop what listens there, or choose another with {listener.option}"
+        return f"{where} for {listener.what} is taken; stop what holds it, or give another {listener.option}"
     if error.errno == errno.EACCES:
-        return f"{where} for {listener.what} needs more rights; choose a port above 1023 with {listener.option}"
+        return f"{where} for {listener.what} needs more rights; give {listener.option} above 1023"
     return f"{where} for {listener.what} cannot be used: {error.strerror}"
+
+
+def portal_listeners(settings: Settings) -> list[Listener]:
+    listener = Listener("the portal", settings.http_host, settings.http_port, "--http-port")
+    return [listener] if listener.port else []
+
+
+def dicom_listeners(settings: Settings) -> list[Listener]:
+    """The plain port, and the TLS port where certificate, key and authority are set: else it stays closed."""
+    listeners = [Listener("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port")]
+    if has_tls(settings):
+        listeners.append(
+            Listener("DICOM over TLS", settings.dicom_host, settings.dicom_tls_port, "--dicom-tls-port")
+        )
+    return [listener for listener in listeners if listener.port]
+
+
+def has_tls(settings: Settings) -> bool:
+    return None not in (settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca)

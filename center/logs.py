@@ -87,16 +87,16 @@ def without_messages_of_exceptions(_logger: WrappedLogger, _method: str, event: 
         given = sys.exc_info()
     error = given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
-        event |= describe(error)
+        event.update(describe(error))
     return event
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """What may be told of an exception. The text of an OSError is the kernel's and harmless; others stay out."""
+    """What may be told of an exception. The text of an OSError is the kernel's and harmless; others stay."""
     told: dict[str, Any] = {"error": _kind(error)}
     if isinstance(error, OSError) and error.strerror:
         told["reason"] = error.strerror
-    causes = []
+    causes: list[str] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(causes) < 5:
         causes.append(_kind(cause))

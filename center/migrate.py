@@ -50,7 +50,8 @@ def _current(connection: Connection) -> str | None:
 
 def _configuration() -> Config:
     configuration = Config()
-    configuration.set_main_option("script_location", str(files("center").joinpath("migrations")).replace("%", "%%"))
+    folder = str(files("center").joinpath("migrations"))
+    configuration.set_main_option("script_location", folder.replace("%", "%%"))
     return configuration
 
 
@@ -66,7 +67,7 @@ def _connection(database_url: str) -> Iterator[Connection]:
 
 @contextmanager
 def _one_at_a_time(connection: Connection) -> Iterator[None]:
-    """PostgreSQL: an advisory lock of the session, outside the migration's transaction. SQLite locks the file itself."""
+    """PostgreSQL: a lock of the session, outside the migration's transaction. SQLite locks its file."""
     if connection.dialect.name != "postgresql":
         yield
         return

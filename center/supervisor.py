@@ -58,7 +58,7 @@ class Role:
 
 
 class Supervisor:
-    """Run `roles` until a stop signal; `is_ready` is asked until it says yes, then `on_ready` is told once."""
+    """Run `roles` until a stop signal; `is_ready` is asked until it says yes, then `on_ready` is told."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Supervisor:
             list(role.command),
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            preexec_fn=before_exec,  # noqa: PLW1509 - this process has one thread
+            preexec_fn=before_exec,
             pass_fds=self._inherited,
         )
         logger.info("started", child=role.name, pid=role.process.pid)

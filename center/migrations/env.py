@@ -9,7 +9,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,
-    # SQLite cannot alter most things in place; batch mode copies the table, and does nothing special elsewhere.
+    # SQLite cannot alter most things in place; batch mode copies the table, and changes nothing elsewhere.
     render_as_batch=True,
     compare_type=True,
     # Without this, a migration that fails on SQLite leaves half of its tables behind.

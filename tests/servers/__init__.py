@@ -1,1 +1,1 @@
-"""Real servers that the tests start for themselves: PostgreSQL, an S3 object store. Loopback only, always killed."""
+"""Real servers that the tests start for themselves, on the loopback only, and always stop."""

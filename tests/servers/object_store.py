@@ -25,7 +25,7 @@ def find_weed() -> str | None:
 
 
 class SeaweedServer:
-    """`weed mini`: master, volume, filer and S3 in one process; `create_bucket` gives each test its own bucket."""
+    """`weed mini`: all of SeaweedFS in one process; `create_bucket` gives each test its own bucket."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -57,8 +57,8 @@ class SeaweedServer:
     def client(self, *, timeout: float = 30) -> Minio:
         pool = urllib3.PoolManager(retries=False, timeout=timeout)
         return Minio(
-            f"127.0.0.1:{self.port}", access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False, region=REGION,
-            http_client=pool,
+            f"127.0.0.1:{self.port}", access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False,
+            region=REGION, http_client=pool,
         )  # fmt: skip
 
     def create_bucket(self) -> str:

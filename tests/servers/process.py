@@ -1,5 +1,6 @@
 """Child processes that cannot outlive the test run, and the ports they listen on."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -42,14 +43,10 @@ def stop(process: subprocess.Popen[bytes], *, politely: int = signal.SIGTERM, wi
     """Ask once, then kill the whole session: nothing that a test started is left behind."""
     if process.poll() is None:
         process.send_signal(politely)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(within)
-        except subprocess.TimeoutExpired:
-            pass
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait(10)
 
 

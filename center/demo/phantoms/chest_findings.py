@@ -76,7 +76,7 @@ def effusion(volume: Hounsfield, label: Label, seed: int, *, side: str = "R", de
         # Lung above fluid is compressed: a thin dense seam.
         seam = np.clip(1 - (level - curve - y) / 9, 0, 1) * (cover < 0.5)
         here = volume[k][rows, columns].astype(np.float32)
-        here += cover * (8 - here)
+        here = np.maximum(here, here + cover * (8 - here))
         here += seam * 0.45 * (0 - here) * (here < -300)
         volume[k][rows, columns] = np.rint(here).astype(np.int16)
 
@@ -88,11 +88,11 @@ def pneumonia(
     random = np.random.default_rng([seed, 22])
     part, (gx, gy, gz) = _box((x, y, z), size * 1.5, volume.shape)
     body = volume[part].astype(np.float32)
-    cloud = textured_noise(random, body.shape, cutoff=0.035)
+    cloud = textured_noise(random, body.shape, cutoff=0.022)
     radius = np.sqrt((gx - x) ** 2 + (gy - y) ** 2 + ((gz - z) * 1.1) ** 2) / size
-    density = np.clip(1.15 - radius + 0.30 * cloud, 0, 1) * (label[part] > 0) * (body > -945)
-    goal = np.where(density > 0.55, -10 + 20 * cloud, -420)
-    filled = body + np.clip(density * 1.3, 0, 0.96) * (goal - body)
+    density = np.clip(1.1 - radius + 0.2 * cloud, 0, 1) * (label[part] > 0) * (body > -945)
+    goal = np.interp(density, (0, 0.35, 0.75, 1), (-600, -420, -30, 25)) + 12 * cloud
+    filled = body + np.clip(density * 1.6, 0, 0.97) * (goal - body)
     volume[part] = np.rint(np.maximum(body, filled)).astype(np.int16)
 
 

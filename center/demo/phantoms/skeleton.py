@@ -187,7 +187,8 @@ def paint_balls(
         gap += (rise * rise).astype(np.float32)[:, None, None]
         distance = np.sqrt(gap) - size[:, None, None]
         kept = distance < 1.5
-        kept &= ((column >= 0) & (column < shape[1]))[:, None, :] & ((row >= 0) & (row < shape[0]))[:, :, None]
+        kept &= ((column >= 0) & (column < shape[1]))[:, None, :]
+        kept &= ((row >= 0) & (row < shape[0]))[:, :, None]
         index = row[:, :, None] * shape[1] + column[:, None, :]
         np.minimum.at(field, index[kept], distance[kept])
     return field.reshape(shape)

@@ -82,7 +82,15 @@ class _Body:
     bones: skeleton.Cloud
     blades: skeleton.Cloud
     cartilage: skeleton.Cloud
+    couch: NDArray[np.int16]
     clouds: tuple[Field, Field, Field, Field]
+
+
+def _couch() -> NDArray[np.int16]:
+    """Air, and the shallow carbon shell on which the patient lies."""
+    y = (ORIGIN[1] + PIXEL * np.arange(SIZE, dtype=np.float32))[:, None]
+    shell = np.abs(np.sqrt(X * X + (y + 363) ** 2) - 500)
+    return np.rint(AIR + 360 * _cover(shell - 1.2) * (np.abs(X) < 195)).astype(np.int16)
 
 
 def _shared(seed: int) -> _Body:
@@ -96,6 +104,7 @@ def _shared(seed: int) -> _Body:
         skeleton.ribs(),
         skeleton.shoulders(),
         skeleton.cartilages(),
+        _couch(),
         (a, b, c, d),
     )
 
@@ -211,7 +220,7 @@ def slice_at(z: float, body: _Body) -> tuple[Field, Field]:
     lung = _finer(anatomy.lungs_between(gx, gy, z, coarse_cage, coarse_middle))
     vessels = _finer(coarse_vessels)
 
-    image = np.full((ROWS, SIZE), AIR, dtype=np.float32)
+    image = body.couch[BAND].astype(np.float32)
     _fill(image, _cover(outer), SKIN)
     _fill(image, _cover(outer + 1.8), FAT + 4 * grain)
     # Muscle under a coat of fat that is thicker at the side, with the fasciae between its layers.
@@ -276,15 +285,8 @@ def slice_at(z: float, body: _Body) -> tuple[Field, Field]:
     blades = np.maximum(_paint(body.blades, z, 12), -np.minimum(inside - 3, 9))
     _fill(image, _cover(blades), CORTICAL * 0.85)
     _fill(image, _cover(blades + 1.5, 1.4), SPONGY + 40 * grain)
-    label = np.where(lung < -1, np.where(X < 0, RIGHT_LUNG, LEFT_LUNG), OUTSIDE)
+    label = np.where(lung < 0.8, np.where(X < 0, RIGHT_LUNG, LEFT_LUNG), OUTSIDE)
     return image, label.astype(np.uint8)
-
-
-def _couch() -> NDArray[np.int16]:
-    """Air, and the shallow carbon shell on which the patient lies."""
-    y = (ORIGIN[1] + PIXEL * np.arange(SIZE, dtype=np.float32))[:, None]
-    shell = np.abs(np.sqrt(X * X + (y + 366) ** 2) - 500)
-    return np.rint(AIR + 360 * _cover(shell - 1.2) * (np.abs(X) < 195)).astype(np.int16)
 
 
 def build_volume(seed: int, *, slices: range = range(SLICES)) -> Volume:
@@ -292,7 +294,7 @@ def build_volume(seed: int, *, slices: range = range(SLICES)) -> Volume:
     body = _shared(seed)
     hounsfield = np.empty((len(slices), SIZE, SIZE), dtype=np.int16)
     label = np.zeros((len(slices), SIZE, SIZE), dtype=np.uint8)
-    hounsfield[:] = _couch()
+    hounsfield[:] = body.couch
     for k, number in enumerate(slices):
         image, label[k, BAND] = slice_at(LOWEST + SPACING * number, body)
         hounsfield[k, BAND] = np.clip(np.rint(image), -1024, 3071)

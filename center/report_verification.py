@@ -23,7 +23,7 @@ SAID = {
     SealProblem.EXTENDED: "something was added after the signature",
     SealProblem.UNTRUSTED: "a signer's certificate does not come from the trusted root",
     SealProblem.TIME_UNPROVEN: "the time of a signature is not proven by the centre's clock",
-    SealProblem.INCOMPLETE: "what a report of this centre carries is missing from the file",
+    SealProblem.INCOMPLETE: "a person who stands for it on the page has not signed it",
 }
 
 

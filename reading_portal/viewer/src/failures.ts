@@ -1,0 +1,32 @@
+/** Why an image is not on the screen, as one sentence for the reader. */
+import type { Frame } from "./display_sets";
+import { isVideo, nameOf } from "./transfer_syntaxes";
+import { word } from "./words";
+
+interface Failure {
+  status?: number;
+  message?: string;
+  request?: { status?: number };
+}
+
+export function sentenceFor(frame: Frame, error: unknown): string {
+  const syntax = frame.instance.transferSyntaxUID;
+  if (isVideo(syntax)) return word("fail_video", nameOf(syntax));
+  const failure = unwrapped(error);
+  const status = failure.status ?? failure.request?.status ?? Number(/status (\d{3})/.exec(failure.message ?? "")?.[1] ?? NaN);
+  if (status === 0) return word("fail_network");
+  if (Number.isFinite(status) && status >= 300) return word("fail_http", status);
+  if (/network|failed to fetch/i.test(failure.message ?? "")) return word("fail_network");
+  return word("fail_decode", nameOf(syntax));
+}
+
+/** Cornerstone wraps errors in events and errors in errors. */
+function unwrapped(error: unknown): Failure {
+  let current = error as { error?: unknown; reason?: unknown };
+  for (let depth = 0; depth < 4; depth += 1) {
+    const inner = current?.error ?? current?.reason;
+    if (!inner || typeof inner !== "object") break;
+    current = inner as typeof current;
+  }
+  return (current ?? {}) as Failure;
+}

@@ -1,0 +1,98 @@
+/** The viewports on the screen: layouts, which one is active, what is dropped where. */
+import type { RenderingEngine } from "@cornerstonejs/core";
+import { CELLS, LAYOUTS, type Layout } from "./hanging";
+import type { PreviewStack } from "./preview_stack";
+import { DRAG_TYPE } from "./series_strip";
+import { ReadingViewport, type ViewportListener } from "./viewport";
+import { word } from "./words";
+
+export class Grid {
+  readonly viewports: ReadingViewport[] = [];
+  layout: Layout = "1x1";
+  private activeNumber = 0;
+
+  constructor(private readonly root: HTMLElement, private readonly engine: RenderingEngine,
+    private readonly previews: PreviewStack, private readonly listener: ViewportListener,
+    private readonly changed: () => void, private readonly dropped: (viewport: ReadingViewport, id: string) => void) {
+    new ResizeObserver(() => this.engine.resize(true, true)).observe(root);
+  }
+
+  get active(): ReadingViewport {
+    return this.viewports[this.activeNumber]!;
+  }
+
+  get visible(): ReadingViewport[] {
+    return this.viewports.slice(0, CELLS[this.layout]);
+  }
+
+  setLayout(layout: Layout): void {
+    this.layout = layout;
+    this.root.dataset["layout"] = layout;
+    while (this.viewports.length < CELLS[layout]) this.addViewport();
+    this.viewports.forEach((viewport, number) => { viewport.cell.hidden = number >= CELLS[layout]; });
+    if (this.activeNumber >= CELLS[layout]) this.activeNumber = 0;
+    this.activate(this.active, false);
+    this.engine.resize(true, true);
+  }
+
+  nextLayout(): void {
+    this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length]!);
+  }
+
+  activate(viewport: ReadingViewport, takesFocus = true): void {
+    this.activeNumber = viewport.number;
+    for (const each of this.viewports) each.cell.classList.toggle("is-active", each === viewport);
+    if (takesFocus) viewport.cell.focus({ preventScroll: true });
+    this.changed();
+  }
+
+  activateNext(): void {
+    const visible = this.visible;
+    this.activate(visible[(this.activeNumber + 1) % visible.length]!);
+  }
+
+  /** One viewport over the whole window, and back. */
+  toggleFull(): void {
+    const isFull = this.root.classList.toggle("is-full");
+    document.documentElement.classList.toggle("viewer-is-full", isFull);
+    this.engine.resize(true, true);
+  }
+
+  get isFull(): boolean {
+    return this.root.classList.contains("is-full");
+  }
+
+  private addViewport(): void {
+    const number = this.viewports.length;
+    const cell = this.cellFor(number);
+    const viewport = new ReadingViewport(this.engine, cell, number, this.previews, this.listener);
+    this.viewports.push(viewport);
+    cell.addEventListener("pointerdown", () => this.activate(viewport));
+    cell.addEventListener("focusin", () => { if (this.active !== viewport) this.activate(viewport, false); });
+    cell.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer?.types.includes(DRAG_TYPE)) return;
+      event.preventDefault();
+      cell.classList.add("is-target");
+    });
+    cell.addEventListener("dragleave", () => cell.classList.remove("is-target"));
+    cell.addEventListener("drop", (event) => {
+      cell.classList.remove("is-target");
+      const id = event.dataTransfer?.getData(DRAG_TYPE);
+      if (!id) return;
+      event.preventDefault();
+      this.dropped(viewport, id);
+    });
+  }
+
+  /** The cell that the server drew, or a new one. */
+  private cellFor(number: number): HTMLElement {
+    const drawn = this.root.querySelector<HTMLElement>(`.viewport[data-viewport="${number}"]`);
+    if (drawn) return drawn;
+    const cell = document.createElement("div");
+    cell.className = "viewport is-empty";
+    cell.dataset["viewport"] = String(number);
+    cell.dataset["empty"] = word("empty_cell");
+    this.root.append(cell);
+    return cell;
+  }
+}

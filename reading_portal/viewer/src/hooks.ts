@@ -1,0 +1,42 @@
+/** `window.readingViewer`: what tests and curious engineers may ask; nothing in the product depends on it. */
+import { annotation } from "@cornerstonejs/tools";
+import { pixelToWorld, type Point2 } from "./geometry";
+import { angleLines, ellipseLines, lengthLines, probeLines } from "./measurements";
+import type { ToolBox } from "./tools";
+import type { Viewer } from "./viewer";
+
+const LINES: Record<string, typeof lengthLines> = { Length: lengthLines, Angle: angleLines, EllipticalROI: ellipseLines, Probe: probeLines };
+
+export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
+  const at = (number: number) => viewer.grid.viewports[number]!;
+  const hooks = {
+    /** Milliseconds since navigation: script, manifest, firstImage, previews, allImages. */
+    T: viewer.marks,
+    /** Modality value (HU for CT) of pixel [column, row] of the slice on the screen. */
+    value: (column: number, row: number, viewport = 0) => at(viewport).value([column, row]),
+    slice: (viewport = 0) => ({ index: at(viewport).index, count: at(viewport).displaySet?.frames.length ?? 0,
+      sop_instance_uid: at(viewport).frame?.instance.sopInstanceUID, frame: at(viewport).frame?.number }),
+    scrollTo: (index: number, viewport = 0) => at(viewport).scrollTo(index),
+    window: (viewport = 0) => at(viewport).window(),
+    properties: (viewport = 0) => at(viewport).stack.getProperties(),
+    presentation: (viewport = 0) => at(viewport).stack.getViewPresentation(),
+    quality: (viewport = 0) => at(viewport).quality,
+    layout: () => viewer.grid.layout,
+    active: () => viewer.grid.active.number,
+    tool: () => tools.active,
+    displaySets: () => [...viewer.displaySets.values()].map(({ id, modality, description, frames, isPrior }) =>
+      ({ id, modality, description, frames: frames.length, isPrior })),
+    /** Client coordinates of pixel [column, row], to point a test's mouse at it. */
+    screen: (column: number, row: number, viewport = 0) => {
+      const plane = at(viewport).plane();
+      const box = at(viewport).host.getBoundingClientRect();
+      const [x, y] = plane ? at(viewport).stack.worldToCanvas(pixelToWorld(plane, [column, row])) as Point2 : [NaN, NaN];
+      return { x: box.left + x, y: box.top + y };
+    },
+    measurements: () => annotation.state.getAllAnnotations().flatMap(({ metadata, data }) => {
+      const lines = metadata ? LINES[metadata.toolName] : undefined;
+      return metadata && lines ? [{ tool: metadata.toolName, lines: lines(data as never, `imageId:${metadata.referencedImageId}`) }] : [];
+    }),
+  };
+  (window as unknown as { readingViewer: typeof hooks }).readingViewer = hooks;
+}

@@ -1,0 +1,29 @@
+/** How true the picture on the screen is, in words and colour, and told to the page around. */
+import type { Frame } from "./display_sets";
+import { word, type WordKey } from "./words";
+
+export type Quality = "empty" | "preview" | "loading_lossy" | "lossy" | "lossless" | "failed";
+
+export interface ViewportQuality {
+  viewport: number;
+  quality: Quality;
+  study_instance_uid?: string;
+  sop_instance_uid?: string;
+  frame?: number;
+}
+
+export function finalQuality(frame: Frame): Quality {
+  return frame.instance.isLossy ? "lossy" : "lossless";
+}
+
+export function markQuality(mark: HTMLElement, quality: Quality): void {
+  mark.dataset["quality"] = quality;
+  mark.textContent = quality === "empty" ? "" : word(quality as WordKey);
+}
+
+/** Everything that the archive holds is on the screen: nothing is a preview, half loaded or missing. */
+export function announceQuality(viewports: ViewportQuality[]): void {
+  const shown = viewports.filter((viewport) => viewport.quality !== "empty");
+  const lossless = shown.length > 0 && shown.every(({ quality }) => quality === "lossless" || quality === "lossy");
+  document.dispatchEvent(new CustomEvent("viewer:quality", { detail: { lossless, viewports } }));
+}

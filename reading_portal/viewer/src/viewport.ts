@@ -1,0 +1,389 @@
+/** One viewport: a display set on the screen, from the first preview to the lossless slice. */
+import { Enums, metaData, utilities, type RenderingEngine, type Types } from "@cornerstonejs/core";
+import { TAG, frameNumbers } from "./attributes";
+import { scaleAt } from "./calibration";
+import { usesCPU } from "./cornerstone";
+import type { DisplaySet, Frame } from "./display_sets";
+import { sentenceFor } from "./failures";
+import { cross, dot, pixelToWorld, worldToPixel, type Plane, type Point2, type Point3 } from "./geometry";
+import { mirrorsMammogram } from "./hanging";
+import { rememberHeader, pixelUnit, valueText } from "./measurements";
+import { registerMetadata } from "./metadata";
+import { edgesOf, lettersOf } from "./orientation";
+import { Overlay } from "./overlay";
+import { valueAt } from "./pixels";
+import { openingPreset, windowOf, type Preset, type Window } from "./presets";
+import { Preview } from "./preview";
+import type { PreviewStack } from "./preview_stack";
+import { finalQuality, markQuality, type Quality } from "./quality";
+import { isVideo, nameOf } from "./transfer_syntaxes";
+import { word } from "./words";
+
+const { Events, ImageQualityStatus, ViewportType } = Enums;
+
+export interface ViewportListener {
+  shown(viewport: ReadingViewport): void;
+  moved(viewport: ReadingViewport): void;
+  waiting(viewport: ReadingViewport, isWaiting: boolean): void;
+  qualityChanged(viewport: ReadingViewport): void;
+  isKeyImage(frame: Frame): boolean;
+}
+
+export class ReadingViewport {
+  readonly id: string;
+  readonly host: HTMLDivElement;
+  displaySet: DisplaySet | undefined;
+  quality: Quality = "empty";
+  private readonly overlay: Overlay;
+  private readonly preview: Preview;
+  private readonly mark: HTMLElement;
+  private readonly message: HTMLElement;
+  private readonly thumb: HTMLElement;
+  private isEnabled = false;
+  private isMirrored = false;
+  private wanted = 0;
+  private ownWindow: Window | undefined;
+  private cursor: Point2 | undefined;
+
+  constructor(private readonly engine: RenderingEngine, readonly cell: HTMLElement, readonly number: number,
+    private readonly previews: PreviewStack, private readonly listener: ViewportListener) {
+    this.id = `viewport-${number}`;
+    cell.tabIndex = 0;
+    this.host = document.createElement("div");
+    this.host.className = "host";
+    this.host.addEventListener("contextmenu", (event) => event.preventDefault());
+    cell.prepend(this.host);
+    this.preview = new Preview(cell);
+    this.mark = cell.querySelector<HTMLElement>(".quality") ?? cell.appendChild(document.createElement("span"));
+    this.mark.className = "quality";
+    this.overlay = new Overlay(cell);
+    this.message = cell.appendChild(document.createElement("div"));
+    this.message.className = "message";
+    this.message.hidden = true;
+    this.thumb = this.buildTrack();
+    this.listen();
+  }
+
+  /** Cornerstone's viewport; only once `open` has been called with images. */
+  get stack(): Types.IStackViewport {
+    return this.engine.getViewport(this.id) as Types.IStackViewport;
+  }
+
+  get hasImage(): boolean {
+    return this.isEnabled && !!this.displaySet?.frames.length && !!this.stack?.getCornerstoneImage();
+  }
+
+  /** The slice that the reader asked for; what is on the screen follows as soon as it has arrived. */
+  get index(): number {
+    return this.wanted;
+  }
+
+  get frame(): Frame | undefined {
+    return this.displaySet?.frames[this.wanted];
+  }
+
+  /** Show a display set from slice `index` on. Never rejects: a failure is said in the viewport. */
+  async open(displaySet: DisplaySet, index: number): Promise<void> {
+    this.displaySet = displaySet;
+    this.wanted = Math.max(0, Math.min(index, displaySet.frames.length - 1));
+    this.message.hidden = true;
+    this.ownWindow = undefined;
+    this.isMirrored = false;
+    this.cell.classList.remove("is-empty");
+    const frame = this.frame;
+    if (!frame) return this.say(word("no_pixels", displaySet.description || displaySet.modality), "empty");
+    this.preview.keepOnly(frame);
+    this.showPreview(frame);
+    this.setQuality("preview");
+    this.write();
+    if (isVideo(frame.instance.transferSyntaxUID)) return this.say(sentenceFor(frame, undefined), "failed");
+    registerMetadata(displaySet);
+    for (const each of displaySet.frames) rememberHeader(each.imageId, each.instance.attributes, each.number);
+    this.enable();
+    this.listener.waiting(this, true);
+    const opened = displaySet.id;
+    try {
+      await this.stack.setStack(displaySet.frames.map(({ imageId }) => imageId), this.wanted);
+    } catch (error) {
+      this.say(sentenceFor(frame, error), "failed");
+      return;
+    }
+    if (this.displaySet?.id !== opened) return;
+    this.applyOpeningState();
+    this.stack.render();
+  }
+
+  clear(): void {
+    this.displaySet = undefined;
+    this.preview.hide();
+    this.overlay.clear();
+    this.cell.classList.add("is-empty");
+    this.message.hidden = true;
+    if (this.isEnabled) {
+      this.engine.disableElement(this.id);
+      this.isEnabled = false;
+    }
+    this.setQuality("empty");
+  }
+
+  scroll(delta: number): void {
+    if (this.displaySet && this.isEnabled) this.stack.scroll(delta, true);
+  }
+
+  scrollTo(index: number): void {
+    this.scroll(index - this.wanted);
+  }
+
+  window(): Window | undefined {
+    const range = this.isEnabled ? this.stack.getProperties().voiRange : undefined;
+    if (!range) return undefined;
+    // Not (upper + lower) / 2: DICOM's LINEAR function is off by a half (PS3.3 C.11.2.1.2.1).
+    const { windowWidth, windowCenter } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+    return { width: windowWidth, center: windowCenter };
+  }
+
+  setWindow({ width, center }: Window): void {
+    const voiRange = utilities.windowLevel.toLowHighRange(width, center);
+    this.stack.setProperties({ voiRange });
+    this.stack.render();
+  }
+
+  preset(preset: Preset): void {
+    if (this.hasImage && this.ownWindow && !this.stack.getCornerstoneImage().color) this.setWindow(windowOf(preset, this.ownWindow));
+  }
+
+  invert(): void {
+    if (!this.hasImage) return;
+    this.stack.setProperties({ invert: !this.stack.getProperties().invert });
+    this.stack.render();
+  }
+
+  rotate(): void {
+    if (!this.hasImage) return;
+    const { rotation = 0 } = this.stack.getViewPresentation();
+    this.stack.setViewPresentation({ rotation: (rotation + 90) % 360 });
+    this.stack.render();
+  }
+
+  flip(): void {
+    if (!this.hasImage) return;
+    this.isMirrored = !this.isMirrored;
+    this.stack.setViewPresentation({ flipHorizontal: !this.stack.getViewPresentation().flipHorizontal });
+    this.stack.render();
+  }
+
+  reset(): void {
+    if (!this.hasImage) return;
+    this.stack.resetProperties();
+    this.stack.resetCamera();
+    this.isMirrored = false;
+    this.applyOpeningState();
+    this.stack.render();
+  }
+
+  /** Value of the pixel under [column, row] of the slice on the screen, in modality units. */
+  value(pixel: Point2): number | number[] | undefined {
+    return this.hasImage ? valueAt(this.stack.getCornerstoneImage(), pixel) : undefined;
+  }
+
+  /** Plane of the slice on the screen, as Cornerstone places it. */
+  plane(): Plane | undefined {
+    const imageId = this.hasImage ? this.stack.getCornerstoneImage().imageId : undefined;
+    return imageId ? (metaData.get("imagePlaneModule", imageId) as Plane | undefined) : undefined;
+  }
+
+  /** Normal and positions along it for every frame, in mm; undefined where the stack has no place in the patient. */
+  positions(): { normal: Point3; along: (number | undefined)[] } | undefined {
+    const head = this.displaySet?.frames[0];
+    if (!head || !this.displaySet) return undefined;
+    const cosines = frameNumbers(head.instance.attributes, head.number, TAG.planeOrientation, TAG.orientation);
+    if (cosines.length !== 6) return undefined;
+    const normal = cross(cosines.slice(0, 3), cosines.slice(3));
+    return { normal, along: this.displaySet.frames.map(({ instance, number }) => {
+      const position = frameNumbers(instance.attributes, number, TAG.planePosition, TAG.position);
+      return position.length === 3 ? dot(normal, position) : undefined;
+    }) };
+  }
+
+  failed(imageId: string, error: unknown): void {
+    if (this.frame?.imageId === imageId) this.say(sentenceFor(this.frame, error), "failed");
+  }
+
+  /** Write corners, letters and marks again. */
+  write(): void {
+    const { displaySet, frame } = this;
+    if (!displaySet || !frame) return;
+    const isReady = this.hasImage;
+    const properties = isReady ? this.stack.getProperties() : {};
+    this.overlay.write({
+      displaySet, frame, index: this.wanted,
+      window: isReady && !this.stack.getCornerstoneImage().color ? this.window() : undefined,
+      zoom: isReady ? this.stack.getZoom() : undefined,
+      isInverted: !!properties.invert, isMirrored: this.isMirrored, isCPU: usesCPU(),
+      isKeyImage: this.listener.isKeyImage(frame), readout: this.readout(),
+    });
+    const count = displaySet.frames.length;
+    this.thumb.parentElement!.hidden = count < 2;
+    this.thumb.style.top = `${(this.wanted / Math.max(1, count - 1)) * 100}%`;
+    if (isReady) this.writeGeometry(frame);
+  }
+
+  private enable(): void {
+    if (this.isEnabled) return;
+    this.engine.enableElement({ viewportId: this.id, element: this.host, type: ViewportType.STACK,
+      defaultOptions: { background: [0, 0, 0] } });
+    this.isEnabled = true;
+    this.cell.dispatchEvent(new CustomEvent("viewport:enabled", { bubbles: true, detail: this.id }));
+  }
+
+  private applyOpeningState(): void {
+    const { displaySet } = this;
+    const image = this.hasImage ? this.stack.getCornerstoneImage() : undefined;
+    if (!displaySet || !image) return;
+    const hasWindow = frameNumbers(displaySet.frames[0]!.instance.attributes, 1, "00289132", TAG.windowWidth).length > 0;
+    const preset = hasWindow ? undefined : openingPreset(displaySet.modality, displaySet.bodyPart);
+    if (preset) this.setWindow({ width: preset.width, center: preset.center });
+    this.ownWindow = this.window();
+    if (mirrorsMammogram(displaySet)) this.stack.setViewPresentation({ flipHorizontal: true });
+  }
+
+  private listen(): void {
+    const on = (name: string, handle: (event: CustomEvent) => void): void =>
+      this.host.addEventListener(name, handle as EventListener);
+    on(Events.IMAGE_RENDERED, () => this.rendered());
+    on(Events.STACK_VIEWPORT_SCROLL, (event) => this.wantSlice(event.detail.newImageIdIndex));
+    on(Events.PRE_STACK_NEW_IMAGE, (event) => this.wantSlice(event.detail.imageIdIndex));
+    this.host.addEventListener("pointermove", (event) => this.pointAt(event));
+    this.host.addEventListener("pointerleave", () => { this.cursor = undefined; this.write(); });
+  }
+
+  private wantSlice(index: number): void {
+    const isNew = index !== this.wanted;
+    this.wanted = index;
+    const frame = this.frame;
+    if (!frame || !this.isEnabled || this.stack.getCornerstoneImage()?.imageId === frame.imageId) return;
+    if (isNew) this.message.hidden = true;
+    this.showPreview(frame);
+    this.listener.waiting(this, true);
+    this.write();
+    if (isNew) this.listener.moved(this);
+  }
+
+  /** IMAGE_RENDERED comes for the empty first render too: only one with a window shows the image. */
+  private rendered(): void {
+    const frame = this.frame;
+    const image = this.isEnabled ? this.stack.getCornerstoneImage() : undefined;
+    if (!frame || !image || image.imageId !== frame.imageId || !this.stack.getProperties().voiRange) return;
+    const isWhole = (image.imageQualityStatus ?? ImageQualityStatus.FULL_RESOLUTION) === ImageQualityStatus.FULL_RESOLUTION;
+    this.ownWindow ??= this.window();
+    this.message.hidden = true;
+    requestAnimationFrame(() => { if (this.frame === frame) this.preview.hide(); });
+    this.setQuality(isWhole ? finalQuality(frame) : "loading_lossy");
+    this.write();
+    if (isWhole) this.listener.waiting(this, false);
+    this.listener.shown(this);
+  }
+
+  private showPreview(frame: Frame): void {
+    const known = this.previews.get(frame);
+    if (known) {
+      this.preview.show(known, this.pixelsOnScreen(frame));
+      this.setQuality("preview");
+      return;
+    }
+    if (this.preview.isServers(frame)) return;
+    void this.previews.load(frame).then((picture) => {
+      const isStillWanted = this.frame === frame && (!this.hasImage || this.stack.getCornerstoneImage().imageId !== frame.imageId);
+      if (!picture || !isStillWanted) return;
+      this.preview.show(picture, this.pixelsOnScreen(frame));
+      if (this.quality !== "failed") this.setQuality("preview");
+    });
+  }
+
+  /** Screen positions of the frame's top-left, top-right and bottom-left corners; undefined before anything is shown. */
+  private pixelsOnScreen(frame: Frame): [Point2, Point2, Point2] | undefined {
+    const plane = this.plane();
+    if (!plane) return undefined;
+    const rows = Number(frame.instance.attributes[TAG.rows]?.Value?.[0]);
+    const columns = Number(frame.instance.attributes[TAG.columns]?.Value?.[0]);
+    const corners: Point2[] = [[-0.5, -0.5], [columns - 0.5, -0.5], [-0.5, rows - 0.5]];
+    return corners.map((corner) => this.stack.worldToCanvas(pixelToWorld(plane, corner)) as Point2) as [Point2, Point2, Point2];
+  }
+
+  private writeGeometry(frame: Frame): void {
+    const plane = this.plane();
+    if (!plane) return;
+    const [origin, right, down] = ([[0, 0], [10, 0], [0, 10]] as Point2[])
+      .map((pixel) => this.stack.worldToCanvas(pixelToWorld(plane, pixel)) as Point2) as [Point2, Point2, Point2];
+    const step = (to: Point2): Point2 => [(to[0] - origin[0]) / 10, (to[1] - origin[1]) / 10];
+    this.overlay.letter(edgesOf(this.lettersAlong(frame), [step(right), step(down)]));
+    const scale = scaleAt(frame.instance.attributes, frame.number, []);
+    const isPlain = scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
+    const perMillimetre = isPlain ? Math.hypot(...step(down)) / scale.perRow : undefined;
+    this.overlay.scale(perMillimetre, this.host.clientHeight);
+  }
+
+  /** Where columns and rows run to: from the image's plane in the patient, else from PatientOrientation. */
+  private lettersAlong(frame: Frame): [string, string] {
+    const { attributes } = frame.instance;
+    const cosines = frameNumbers(attributes, frame.number, TAG.planeOrientation, TAG.orientation);
+    if (cosines.length === 6) return [lettersOf(cosines.slice(0, 3)), lettersOf(cosines.slice(3))];
+    const values = (attributes[TAG.patientOrientation]?.Value ?? []).map(String);
+    return [values[0] ?? "", values[1] ?? ""];
+  }
+
+  private readout(): string | undefined {
+    const value = this.cursor ? this.value(this.cursor) : undefined;
+    if (value === undefined || !this.cursor || !this.frame) return undefined;
+    const [column, row] = this.cursor.map(Math.round) as Point2;
+    return `(${column}, ${row})  ${valueText(value, pixelUnit(this.frame.instance.attributes))}`;
+  }
+
+  private pointAt(event: PointerEvent): void {
+    const plane = this.plane();
+    if (!plane) return;
+    const box = this.host.getBoundingClientRect();
+    const world = this.stack.canvasToWorld([event.clientX - box.left, event.clientY - box.top]);
+    this.cursor = worldToPixel(plane, world);
+    this.write();
+  }
+
+  private say(sentence: string, quality: Quality): void {
+    const retry = document.createElement("button");
+    retry.type = "button";
+    retry.textContent = word("retry");
+    retry.addEventListener("click", () => { if (this.displaySet) void this.open(this.displaySet, this.wanted); });
+    const line = document.createElement("p");
+    line.textContent = sentence;
+    this.message.replaceChildren(line, ...(this.frame && !isVideo(this.frame.instance.transferSyntaxUID) ? [retry] : []));
+    this.message.hidden = false;
+    this.message.dataset["syntax"] = this.frame ? nameOf(this.frame.instance.transferSyntaxUID) : "";
+    this.listener.waiting(this, false);
+    this.setQuality(quality);
+    this.write();
+    if (!this.frame) this.overlay.clear();
+  }
+
+  private setQuality(quality: Quality): void {
+    markQuality(this.mark, quality);
+    if (this.quality === quality) return;
+    this.quality = quality;
+    this.listener.qualityChanged(this);
+  }
+
+  /** A slim track at the right: where in the stack we are, and a way to jump there. */
+  private buildTrack(): HTMLElement {
+    const track = this.cell.appendChild(document.createElement("div"));
+    track.className = "track";
+    track.hidden = true;
+    const thumb = track.appendChild(document.createElement("i"));
+    const jump = (event: PointerEvent): void => {
+      const box = track.getBoundingClientRect();
+      const share = Math.max(0, Math.min(1, (event.clientY - box.top) / box.height));
+      this.scrollTo(Math.round(share * ((this.displaySet?.frames.length ?? 1) - 1)));
+    };
+    track.addEventListener("pointerdown", (event) => { track.setPointerCapture(event.pointerId); jump(event); });
+    track.addEventListener("pointermove", (event) => { if (event.buttons) jump(event); });
+    return thumb;
+  }
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
@@ -63,9 +63,11 @@ class Walked:
     pixel_tag: int | None = None
     pixel_length: int | None = None  # bytes of a native Pixel Data value; None when encapsulated or absent
     fragments: int | None = None  # of an encapsulated Pixel Data, the offset table not counted
+    has_whole_pixels: bool = False
     is_end_missing: bool = False  # of an encapsulated Pixel Data
+    is_mislabelled: bool = False  # explicit where implicit was agreed, or the reverse
+    trailing: str | None = None  # what follows the pixel data was cut off
     is_abridged: bool = False  # nested elements were left out
-    oddities: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -88,6 +90,18 @@ def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid:
     big = transfer_syntax_uid == EXPLICIT_BIG
     found = Walked({}, ">" if big else "<", transfer_syntax_uid != IMPLICIT_LITTLE)
     _notice_a_wrong_encoding(window, found)
+    try:
+        _walk(window, found)
+    except InstanceRejected as rejected:
+        if not found.has_whole_pixels or rejected.kind in (Unacceptable.NESTING, Unacceptable.TOO_LARGE):
+            raise
+        # Some writers leave a stray delimiter behind the pixels; only what was cut off is a damage.
+        if rejected.kind is Unacceptable.TRUNCATED:
+            found.trailing = str(rejected)
+    return found
+
+
+def _walk(window: Window, found: Walked) -> None:
     read_short = struct.Struct(found.byte_order + "H").unpack
     read_long = struct.Struct(found.byte_order + "L").unpack
     read_head = struct.Struct(found.byte_order + "HHL").unpack
@@ -105,7 +119,7 @@ def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid:
         head = take(at, 8)
         if len(head) < 8:
             if len(levels) == 1 and not head.strip(b"\0"):
-                return found
+                return
             raise truncated("the dataset ends inside a data element")
         counted += 1
         if counted > MAX_ELEMENTS or at - skipped > MAX_HEADER_BYTES:
@@ -131,14 +145,18 @@ def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid:
                 at += 4
             else:
                 vr = _dictionary_vr(tag)
-                if "implicit elements" not in found.oddities:
-                    found.oddities.append("implicit elements")
         else:
             vr = _dictionary_vr(tag)
 
         if tag in PIXELS and len(levels) == 1:
-            _read_pixels(window, found, tag, length, at, read_head)
-            return found
+            end = _read_pixels(window, found, tag, length, at, read_head)
+            if window.is_deflated:
+                return
+            skipped += end - at
+            at = end
+            # What follows is looked at but says nothing any more: identifiers stand before the pixels.
+            level.elements = {}
+            continue
         if vr == "SQ" or length == UNDEFINED:
             if vr in ("OB", "OW") and level.is_explicit:
                 # The icon of a compressed image is compressed too (PS3.5 A.4).
@@ -196,17 +214,20 @@ def _may_collect(found: Walked, level: _Level, counted: int) -> bool:
     return True
 
 
-def _read_pixels(window: Window, found: Walked, tag: int, length: int, at: int, unpack: _Unpack) -> None:
+def _read_pixels(window: Window, found: Walked, tag: int, length: int, at: int, unpack: _Unpack) -> int:
+    """Where the pixel data ends."""
     found.pixel_tag = tag
     if length != UNDEFINED:
         found.pixel_length = length
         if not window.is_deflated:
             window.pass_over(at, length)
-        return
-    _, fragments, is_closed = _pass_fragments(window, at, unpack)
-    found.fragments = max(fragments - 1, 0)
-    if not is_closed:
-        found.is_end_missing = True
+        end = at + length
+    else:
+        end, fragments, is_closed = _pass_fragments(window, at, unpack)
+        found.fragments = max(fragments - 1, 0)
+        found.is_end_missing = not is_closed
+    found.has_whole_pixels = True
+    return end
 
 
 def _pass_fragments(window: Window, at: int, unpack: _Unpack) -> tuple[int, int, bool]:
@@ -247,16 +268,14 @@ def _notice_a_wrong_encoding(window: Window, found: Walked) -> None:
     if looks_explicit and not found.is_explicit:
         # As an implicit length the two letters and the short length would reach far beyond any first element.
         if struct.unpack("<L", head[4:8])[0] > SHORT:
-            found.is_explicit = True
-            found.oddities.append("the dataset is explicit where implicit was agreed")
+            found.is_explicit = found.is_mislabelled = True
     elif (
         found.is_explicit
         and found.byte_order == "<"
         and not head[4:6].isalpha()
         and struct.unpack("<L", head[4:8])[0] <= LONGEST_TEXT
     ):
-        found.is_explicit = False
-        found.oddities.append("the dataset is implicit where explicit was agreed")
+        found.is_explicit, found.is_mislabelled = False, True
 
 
 def _dictionary_vr(tag: int) -> str:

@@ -194,6 +194,10 @@ def _date(text: str) -> date | None:
 
 def _damage(walked: Walked, found: dict[str, Any], samples: int) -> str | None:
     frames = found["number_of_frames"]
+    if walked.is_mislabelled:
+        return "the dataset is not in the transfer syntax that was agreed"
+    if walked.trailing:
+        return f"after the pixel data: {walked.trailing}"
     if walked.is_end_missing:
         return "the end of the pixel data is missing"
     if walked.fragments is not None:

@@ -221,6 +221,21 @@ def test_fewer_fragments_than_frames_are_called_damaged():
     assert refusal(whole[:-12], JPEG_LS) is Unacceptable.TRUNCATED
 
 
+def test_bytes_in_another_transfer_syntax_than_agreed_are_kept_and_called_damaged():
+    header = read_header(encode(a_ct(), IMPLICIT), EXPLICIT)
+
+    assert header.patient_name == "ZHANG^SAN=张^三"
+    assert header.damage == "the dataset is not in the transfer syntax that was agreed"
+
+
+def test_what_follows_the_pixels_says_nothing_and_may_be_damaged():
+    never_closed = struct.pack("<HH2sHL", 0x7FE0, 0x0011, b"SQ", 0, 0xFFFFFFFF)
+    second_name = struct.pack("<HH2sH", 0x7FE1, 0x0010, b"LO", 2) + b"XX"
+
+    assert read_header(encode(a_ct()) + second_name, EXPLICIT).damage is None
+    assert read_header(encode(a_ct()) + never_closed, EXPLICIT).damage.startswith("after the pixel data")
+
+
 def test_a_compressed_icon_does_not_stop_the_walk():
     icon = Dataset()
     icon.Rows = icon.Columns = 8

@@ -1,0 +1,1 @@
+"""The DICOM door: it translates between DIMSE and the mind, and decides nothing."""

@@ -1,0 +1,94 @@
+"""One request and its answers, on one association."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from dicom_node.association import PeerAssociation
+from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
+from dicom_node.identifiers import encode
+from dicom_node.statuses import Status, WrongRequest
+from storage.attributes import encoding_of, to_dicom_json
+from storage.elements import walk
+from storage.institutions import ApplicationEntity, Service
+
+MAXIMUM_IDENTIFIER = 1 << 20
+# What carries the dataset of an answer, by the kind of message (PS3.7 9.1, 10.1).
+ANSWERED_IN = {"N_CREATE": "AttributeList", "N_SET": "AttributeList", "N_ACTION": "ActionReply"}
+
+
+class Exchange:
+    """What a handler sees: who asks, what was asked, and how to answer."""
+
+    def __init__(self, association: PeerAssociation, request: Any, context: Any) -> None:
+        self.association = association
+        self.request = request
+        self.context_id: int = context.context_id
+        self.abstract_syntax = str(context.abstract_syntax)
+        self.transfer_syntax = str(context.transfer_syntax[0])
+        self.device: ApplicationEntity = association.admitted.device
+        self.source = association.admitted.address
+        self.is_answered = False
+
+    def require(self, service: Service) -> None:
+        """Raises WrongRequest where this device may not use the service."""
+        if service not in self.device.may:
+            raise WrongRequest(f"this device may not {service}", status=Status.NOT_AUTHORISED)
+
+    def dataset(self) -> dict[str, Any]:
+        """The request's identifier or attribute list as DICOM JSON. Raises InstanceRejected, WrongRequest."""
+        carried = getattr(self.request, "_dataset", None)
+        raw = carried.getvalue() if carried is not None else b""
+        if not raw:
+            return {}
+        if len(raw) > MAXIMUM_IDENTIFIER:
+            raise WrongRequest("the identifier is too long")
+        walked = walk(raw, self.transfer_syntax)
+        if any(element.value is None and element.items is None for element in walked.elements.values()):
+            raise WrongRequest("a value of the identifier is too long")
+        return to_dicom_json(walked.elements, encoding_of(walked))
+
+    def answer(
+        self,
+        status: Status | int,
+        comment: str = "",
+        *,
+        dataset: dict[str, Any] | None = None,
+        charset: str = "ISO_IR 192",
+        **fields: Any,
+    ) -> None:
+        """Send one response; `fields` are further command elements by keyword."""
+        kind = type(self.request).__name__
+        response = type(self.request)()
+        response.MessageIDBeingRespondedTo = self.request.MessageID
+        for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
+            requested = keyword.replace("Affected", "Requested")
+            value = getattr(self.request, keyword, None) or getattr(self.request, requested, None)
+            if value is not None and hasattr(response, keyword):
+                setattr(response, keyword, value)
+        response.Status = int(status)
+        if comment and hasattr(response, "ErrorComment"):
+            response.ErrorComment = comment
+        for keyword, value in fields.items():
+            setattr(response, keyword, value)
+        if dataset is not None:
+            raw = encode(
+                dataset,
+                charset=charset,
+                is_implicit=self.transfer_syntax == IMPLICIT_LITTLE,
+                is_big_endian=self.transfer_syntax == EXPLICIT_BIG,
+            )
+            setattr(response, ANSWERED_IN.get(kind, "Identifier"), io.BytesIO(raw))
+        self.association.dimse.send_msg(response, self.context_id)
+        if status != Status.PENDING:
+            self.is_answered = True
+            self.association.counts[f"{kind.replace('_', '-')} {int(status):04X}"] += 1
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.request.MessageID in self.association.dimse.cancel_req
+
+    @property
+    def is_alive(self) -> bool:
+        return bool(self.association.is_established and not self.association.acse.is_aborted())

@@ -1,0 +1,212 @@
+"""The DICOM node: listeners, the door-keeper, and the table from what is asked to who answers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom.config
+import pynetdicom._config
+from pynetdicom import AE
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_CREATE, N_SET
+from pynetdicom.pdu import A_ASSOCIATE_RJ
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from dicom_node import commitment, find, get, modality_worklist, move, performed_step, store, verification
+from dicom_node.association import PeerAssociation
+from dicom_node.association_log import AssociationLog, Entry
+from dicom_node.contexts import MODALITY_WORKLIST_FIND
+from dicom_node.exchange import Exchange
+from dicom_node.gatekeeper import AssociationRefused, Places, admit
+from dicom_node.listener import Arrival, Listener
+from dicom_node.statuses import Status, fields_for, status_for
+from dicom_node.upper_layer import MAXIMUM_PDU
+from storage.audit import Actor
+from storage.database import Database
+from storage.headers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from storage.objects import ObjectStore
+from storage.settings import Settings
+
+log = logging.getLogger("reading_center.dicom")
+
+Handler = Callable[["Node", Exchange], None]
+
+HANDLERS: dict[type, Handler] = {
+    C_ECHO: verification.echo,
+    C_STORE: store.store,
+    C_FIND: find.find,
+    C_MOVE: move.move,
+    C_GET: get.get,
+    N_CREATE: performed_step.create,
+    N_SET: performed_step.update,
+    N_ACTION: commitment.request,
+}
+
+
+class Node:
+    """Serves DICOM on a plain and, where certificates are set, on a TLS port, until it is stopped."""
+
+    def __init__(self, settings: Settings, database: Database, objects: ObjectStore) -> None:
+        self.settings = settings
+        self.database = database
+        self.objects = objects
+        self.places = Places()
+        self.log = AssociationLog(database)
+        self.spool = Path(settings.data) / "spool"
+        self.application_entity = AE(settings.ae_title)
+        self.application_entity.maximum_pdu_size = MAXIMUM_PDU
+        self.application_entity.maximum_associations = 1 << 20  # Places counts
+        self.application_entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self.application_entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._plain: Listener | None = None
+        self._secure: Listener | None = None
+        self._open: set[PeerAssociation] = set()
+
+    @property
+    def port(self) -> int | None:
+        return self._plain.port if self._plain else None
+
+    @property
+    def tls_port(self) -> int | None:
+        return self._secure.port if self._secure else None
+
+    def start(self) -> None:
+        """Open the ports. Raises OSError where one is taken."""
+        # Both would print what they send and receive, names included.
+        pynetdicom._config.LOG_HANDLER_LEVEL = "none"
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+        # What a device sends is judged by us; warnings about it would quote it.
+        pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+        self.spool.mkdir(parents=True, exist_ok=True)
+        settings = self.settings
+        if settings.dicom_port:
+            self._plain = Listener(settings.dicom_host, settings.dicom_port, welcome=self._welcome)
+        tls = _tls_context(settings)
+        if settings.dicom_tls_port and tls is not None:
+            self._secure = Listener(
+                settings.dicom_host, settings.dicom_tls_port, welcome=self._welcome, tls=tls
+            )
+        elif settings.dicom_tls_port:
+            log.info("the DICOM TLS port stays closed: certificate, key or authority is not set")
+        self.log.start()
+        for listener in (self._plain, self._secure):
+            if listener is not None:
+                listener.start()
+
+    def stop(self) -> None:
+        """Close the ports, end the open associations, write the last audit rows."""
+        for listener in (self._plain, self._secure):
+            if listener is not None:
+                listener.stop()
+        for association in list(self._open):
+            with contextlib.suppress(Exception):
+                association.abort(block=False)
+                association.kill()
+        for association in list(self._open):
+            association.join(2)
+        self.log.stop()
+
+    def _welcome(self, arrival: Arrival) -> None:
+        try:
+            with self.database.reading() as session:
+                admitted = admit(session, arrival, our_title=self.settings.ae_title, places=self.places)
+                session.expunge_all()
+        except AssociationRefused as refused:
+            self._refuse(arrival, refused)
+            return
+        try:
+            association = PeerAssociation.accept(
+                self.application_entity, admitted, serve=self._serve, ended=self._ended, spool=self.spool
+            )
+        except Exception:
+            self.places.leave(arrival.address, admitted.device.ae_title)
+            raise
+        self._open.add(association)
+        association.start()
+
+    def _refuse(self, arrival: Arrival, refused: AssociationRefused) -> None:
+        rejection = A_ASSOCIATE()
+        rejection.result, rejection.result_source, rejection.diagnostic = refused.rejection
+        pdu = A_ASSOCIATE_RJ()
+        pdu.from_primitive(rejection)
+        with contextlib.suppress(OSError):
+            arrival.connection.settimeout(2)
+            arrival.connection.sendall(pdu.encode())
+            # The peer closes first (PS3.8 table 9-10, Sta13), or its reset would take the answer along.
+            arrival.connection.recv(1)
+        with contextlib.suppress(OSError):
+            arrival.connection.close()
+        log.info("association refused: %s from %s: %s", refused.calling, arrival.address, refused)
+        self.log.note(
+            Entry(
+                "refuse",
+                Actor(f"ae:{refused.calling}", None, arrival.address),
+                "failure",
+                {"reason": str(refused), "called": refused.called},
+            )
+        )
+
+    def _serve(self, association: PeerAssociation, request: Any, context: Any) -> None:
+        """Answer one request; whatever goes wrong is answered too, and the node lives."""
+        if request.MessageID is None or request.MessageIDBeingRespondedTo is not None:
+            return
+        exchange = Exchange(association, request, context)
+        handler = HANDLERS.get(type(request))
+        if exchange.abstract_syntax == MODALITY_WORKLIST_FIND and handler is find.find:
+            handler = modality_worklist.find
+        try:
+            if handler is None:
+                exchange.answer(Status.UNRECOGNISED_OPERATION)
+            else:
+                handler(self, exchange)
+        except Exception as error:
+            status, comment = status_for(error)
+            if status in (Status.PROCESSING_FAILURE, Status.OUT_OF_RESOURCES):
+                # Without the message: it may quote what was sent.
+                frames = "".join(traceback.format_tb(error.__traceback__)[-3:])
+                log.error("%s failed: %s\n%s", type(request).__name__, type(error).__name__, frames)
+            if not exchange.is_answered:
+                exchange.answer(status, comment, **fields_for(error))
+        finally:
+            if getattr(request, "received", None) is not None:
+                request.received.close()
+
+    def _ended(self, association: PeerAssociation) -> None:
+        device, address = association.admitted.device, association.admitted.address
+        self.places.leave(address, device.ae_title)
+        self._open.discard(association)
+        detail: dict[str, Any] = {"counts": dict(association.counts)}
+        if association.studies:
+            detail["studies"] = list(association.studies)
+        if association.is_aborted:
+            detail["aborted"] = True
+        self.log.note(
+            Entry(
+                "serve",
+                Actor(f"ae:{device.ae_title}", device.institution_code, address),
+                "failure" if association.is_aborted else "success",
+                detail,
+            )
+        )
+
+
+def build_node(settings: Settings, database: Database, objects: ObjectStore) -> Node:
+    """The node of these settings; nothing is opened before `start()`."""
+    return Node(settings, database, objects)
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """BCP 195 (PS3.15 B.9): TLS 1.2 or later, both sides show certificates."""
+    if not (settings.dicom_tls_cert and settings.dicom_tls_key and settings.dicom_tls_ca):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.dicom_tls_cert, settings.dicom_tls_key)
+    context.load_verify_locations(settings.dicom_tls_ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -1,0 +1,90 @@
+"""What a C-MOVE or C-GET asks for: the instances of its identifier that the asking device may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from dicom_node.contexts import PATIENT_ROOT
+from dicom_node.exchange import Exchange
+from dicom_node.statuses import WrongRequest
+from storage.attributes import values_of
+from storage.imaging import Instance, Patient, Series, Study
+from storage.objects import ObjectStore
+
+MOST_INSTANCES = 65_535  # the sub-operation counts are US (PS3.7 9.3.3)
+QUERY_RETRIEVE_LEVEL = "00080052"
+
+# Level → its unique key and those above it (PS3.4 C.6.1.1, C.6.2.1).
+UNIQUE_KEYS = {
+    "PATIENT": ("00100020",),
+    "STUDY": ("0020000D",),
+    "SERIES": ("0020000D", "0020000E"),
+    "IMAGE": ("0020000D", "0020000E", "00080018"),
+}
+COLUMNS = {
+    "00100020": Patient.patient_id,
+    "0020000D": Study.study_instance_uid,
+    "0020000E": Series.series_instance_uid,
+    "00080018": Instance.sop_instance_uid,
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One instance to send, and where its bytes are."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    transfer_syntax_uid: str
+    object_key: str
+    dataset_offset: int
+
+    def dataset(self, objects: ObjectStore) -> bytes:
+        """The dataset as it was sent to us, without preamble and meta information."""
+        with objects.open_range(self.object_key, self.dataset_offset) as stream:
+            return stream.read()
+
+
+def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool]) -> list[Wanted]:
+    """Every instance that the identifier names, in series order. Raises WrongRequest."""
+    asked = exchange.dataset()
+    level = str(next(iter(values_of(asked, QUERY_RETRIEVE_LEVEL)), "")).strip()
+    if level not in UNIQUE_KEYS or (level == "PATIENT" and exchange.abstract_syntax not in PATIENT_ROOT):
+        raise WrongRequest("the query/retrieve level is unknown")
+    conditions = []
+    for tag in UNIQUE_KEYS[level]:
+        named = _named(asked, tag)
+        if not named and tag == UNIQUE_KEYS[level][-1]:
+            raise WrongRequest("the unique key of the level is empty")
+        if named:
+            conditions.append(COLUMNS[tag].in_(named))
+    statement = (
+        select(
+            Instance.sop_class_uid,
+            Instance.sop_instance_uid,
+            Study.study_instance_uid,
+            Instance.transfer_syntax_uid,
+            Instance.object_key,
+            Instance.dataset_offset,
+        )
+        .join(Series, Series.id == Instance.series_pk)
+        .join(Study, Study.id == Series.study_pk)
+        .join(Patient, Patient.id == Study.patient_pk)
+        .where(*conditions, *visible)
+        .order_by(Series.id, Instance.instance_number, Instance.id)
+        .limit(MOST_INSTANCES)
+    )
+    return [Wanted(*row) for row in session.execute(statement)]
+
+
+def _named(asked: dict[str, Any], tag: str) -> list[str]:
+    named = [str(value).strip() for value in values_of(asked, tag) if value]
+    # A retrieve names its objects; wildcards are no names (PS3.4 C.4.2.1.4.1).
+    if any("*" in value or "?" in value for value in named):
+        raise WrongRequest("a retrieve takes no wildcards")
+    return named

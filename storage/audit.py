@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, func, select, text
+from sqlalchemy import BigInteger, Index, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from storage.database import Base, before_commit, utc_now
@@ -44,7 +44,7 @@ class Act(StrEnum):
 class AuditEvent(Base):
     __tablename__ = "audit_events"
     __table_args__ = (Index(None, "subject", "seq"), Index(None, "act", "at"))
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     act: Mapped[str]
     verb: Mapped[str]  # what happened to the subject: "claim", "sign", "refuse", …

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database import Base
@@ -119,7 +119,7 @@ class Instance(Base):
     columns: Mapped[int | None]
     number_of_frames: Mapped[int] = mapped_column(default=1)
     object_key: Mapped[str] = mapped_column(unique=True)
-    size: Mapped[int]  # bytes of the whole Part 10 object
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes of the whole Part 10 object
     dataset_offset: Mapped[int]  # where the dataset, as sent, begins in the object
     sha256: Mapped[str]  # of the dataset as sent: what makes two receptions identical
     object_sha256: Mapped[str]  # of the whole object: what `verify` re-hashes
@@ -144,7 +144,7 @@ class QuarantinedInstance(Base):
     reason: Mapped[str]
     transfer_syntax_uid: Mapped[str]
     object_key: Mapped[str] = mapped_column(unique=True)
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
     dataset_offset: Mapped[int]
     sha256: Mapped[str]
     object_sha256: Mapped[str]

@@ -346,7 +346,7 @@ def _hash(dataset: BinaryIO) -> tuple[str, int]:
     return digest.hexdigest(), length
 
 
-class _Joined(io.RawIOBase):
+class _Joined(io.RawIOBase, BinaryIO):
     """`head` and then `body` as one stream, hashed while it is read: the object store reads it once."""
 
     def __init__(self, head: bytes, body: BinaryIO) -> None:

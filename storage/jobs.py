@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, and_, or_, select, update
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -82,17 +82,19 @@ def new_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
+def is_any_due(session: Session, kinds: Collection[str], *, now: datetime) -> bool:
+    """A look that takes no lock, so that idle workers do not queue for the writer's place."""
+    return session.scalar(select(Job.id).where(_due(kinds, now)).limit(1)) is not None
+
+
 def claim(session: Session, kinds: Collection[str], *, owner: str, now: datetime) -> Job | None:
     """The job that is due longest, leased to `owner`; a lease that ran out is due again."""
-    due = and_(
-        Job.kind.in_(list(kinds)),
-        or_(
-            and_(Job.state == JobState.READY, Job.due_at <= now),
-            and_(Job.state == JobState.RUNNING, Job.lease_until < now),
-        ),
-    )
     job = session.scalar(
-        select(Job).where(due).order_by(Job.due_at, Job.id).limit(1).with_for_update(skip_locked=True)
+        select(Job)
+        .where(_due(kinds, now))
+        .order_by(Job.due_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
     )
     if job is None:
         return None
@@ -132,6 +134,16 @@ def revive(session: Session, job_id: int, *, now: datetime) -> bool:
         .values(state=JobState.READY, due_at=now, give_up_at=now + timedelta(hours=72), finished_at=None)
     )
     return bool(changed.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _due(kinds: Collection[str], now: datetime) -> ColumnElement[bool]:
+    return and_(
+        Job.kind.in_(list(kinds)),
+        or_(
+            and_(Job.state == JobState.READY, Job.due_at <= now),
+            and_(Job.state == JobState.RUNNING, Job.lease_until < now),
+        ),
+    )
 
 
 def _fenced(session: Session, job: Job, **values: Any) -> bool:

@@ -145,7 +145,7 @@ class FolderStore:
             _flush_folder(made.parent)
 
 
-class _Bounded(io.RawIOBase, BinaryIO):  # type: ignore[misc]
+class _Bounded(io.RawIOBase, BinaryIO):
     """A window of a file that ends after `length` bytes."""
 
     def __init__(self, file: BinaryIO, length: int) -> None:
@@ -228,7 +228,7 @@ class S3Store:
         self.client.remove_object(bucket_name=self.bucket, object_name=key)
 
 
-class _S3Stream(io.RawIOBase, BinaryIO):  # type: ignore[misc]
+class _S3Stream(io.RawIOBase, BinaryIO):
     """The body of a GET; closing it gives the connection back to the pool."""
 
     def __init__(self, response: object) -> None:

@@ -43,7 +43,7 @@ def settle_studies(session: Session, *, now: datetime, quiet: timedelta) -> int:
 
 
 def proof_of_completeness(session: Session, study: Study, *, now: datetime, quiet: timedelta) -> str | None:
-    """Why it counts as complete: `mpps`, `single-object`, `quiet`, `quiet-incomplete`; None while it grows."""
+    """What proves it complete: `mpps`, `single-object`, `quiet`, `quiet-incomplete`; None while it grows."""
     silent = now - study.last_instance_at
     steps = steps_of(session, study.study_instance_uid)
     counted = [step for step in steps if step.instance_uids]

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
@@ -175,7 +176,7 @@ def move_order(
     *,
     by: Actor = CENTER,
     now: datetime,
-    **detail: object,
+    **detail: Any,
 ) -> None:
     """One step of the state table, told to everyone who watches. Raises WrongState."""
     to = TRANSITIONS.get((OrderState(order.state), action))
@@ -347,7 +348,7 @@ def _same_name(one: str, other: str) -> bool:
 
 
 def _tell(
-    session: Session, order: ServiceRequest, verb: str, by: Actor, now: datetime, **detail: object
+    session: Session, order: ServiceRequest, verb: str, by: Actor, now: datetime, **detail: Any
 ) -> None:
     audit.record(session, Act.ORDER, verb, order.subject, by=by, at=now, state=order.state, **detail)
     changes.publish(

@@ -13,7 +13,7 @@ import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, exists, false, func, or_, select, true
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
 
 from storage import audit
 from storage.audit import Act, Actor
@@ -210,8 +210,8 @@ def _visible_studies(session: Session, person: Who, now: datetime) -> ColumnElem
 def _by_place(
     session: Session,
     person: Who,
-    institution: ColumnElement[str],
-    modality: ColumnElement[str],
+    institution: ColumnElement[str] | InstrumentedAttribute[str],
+    modality: ColumnElement[str] | InstrumentedAttribute[str],
     now: datetime,
 ) -> ColumnElement[bool]:
     if person.has(Role.DIRECTOR, Role.INTEGRATION, Role.QUALITY):
@@ -243,7 +243,7 @@ def visible_to_device(session: Session, entity: ApplicationEntity, *, now: datet
 def may_read(
     session: Session, person: Who, *, institution_code: str, modality: str, now: datetime
 ) -> str | None:
-    """Why this person may not read this modality for this institution now; None when nothing is against it."""
+    """Why this person may not read this modality for this institution now; None if nothing does."""
     if not person.has(Role.READER, Role.REVIEWER):
         return "only readers and reviewers read"
     today = day_of(now)
@@ -481,7 +481,7 @@ def _otp_step(secret: str | None, code: str, now: datetime) -> int | None:
         return None
     totp = pyotp.TOTP(secret)
     for drift in (0, -1, 1):
-        if secrets.compare_digest(totp.at(now, drift), code.strip()):
+        if secrets.compare_digest(totp.at(now, counter_offset=drift), code.strip()):
             return int(now.timestamp()) // 30 + drift
     return None
 

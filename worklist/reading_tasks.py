@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
@@ -444,7 +445,7 @@ def expire_leases(session: Session, *, now: datetime) -> int:
     return len(lapsed)
 
 
-def tell(session: Session, task: ReadingTask, verb: str, by: Actor, now: datetime, **detail: object) -> None:
+def tell(session: Session, task: ReadingTask, verb: str, by: Actor, now: datetime, **detail: Any) -> None:
     audit.record(session, Act.TASK, verb, task.subject, by=by, at=now, state=task.state, **detail)
     changes.publish(
         session,

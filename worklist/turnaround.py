@@ -28,7 +28,8 @@ class Pathway(StrEnum):
 ORDER = (Priority.STAT, Priority.ASAP, Priority.URGENT, Priority.ROUTINE)
 
 # (pathway, priority, modality) → minutes until the report is due; None matches anything; the first row
-# that fits counts. Sources: chest-pain and stroke centre practice, hospital report rules; a county may change them.
+# that fits counts.
+# Sources: chest-pain and stroke centre practice, hospital report rules; a county may change them.
 MINUTES: tuple[tuple[str | None, str | None, str | None, int], ...] = (
     (Pathway.CHEST_PAIN, None, "ECG", 10),
     (Pathway.STROKE, None, "CT", 15),

@@ -1,0 +1,335 @@
+"""DICOM attribute matching (PS3.4 C.2.2.2) as SQL, one table for C-FIND and QIDO alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from storage.identity import name_matches
+from storage.imaging import Instance, Patient, Series, Study
+
+Column = InstrumentedAttribute[Any]
+Dataset = dict[str, Any]  # DICOM JSON
+
+
+class Level(StrEnum):
+    PATIENT = "PATIENT"
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    INSTANCE = "IMAGE"
+
+
+_ORDER = list(Level)
+
+
+class BadKey(ValueError):
+    """A matching key that cannot be understood; the message names its keyword."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    keyword: str
+    tag: str
+    vr: str
+    level: Level
+    column: Column
+
+
+# What we match and return: keyword, tag, VR, level, and the column that holds it.
+ATTRIBUTES: dict[str, Attribute] = {
+    row[0]: Attribute(*row)
+    for row in (
+        ("PatientName", "00100010", "PN", Level.PATIENT, Patient.name),
+        ("PatientID", "00100020", "LO", Level.PATIENT, Patient.patient_id),
+        ("IssuerOfPatientID", "00100021", "LO", Level.PATIENT, Patient.issuer),
+        ("PatientBirthDate", "00100030", "DA", Level.PATIENT, Patient.birth_date),
+        ("PatientSex", "00100040", "CS", Level.PATIENT, Patient.sex),
+        ("StudyInstanceUID", "0020000D", "UI", Level.STUDY, Study.study_instance_uid),
+        ("StudyDate", "00080020", "DA", Level.STUDY, Study.study_date),
+        ("StudyTime", "00080030", "TM", Level.STUDY, Study.study_time),
+        ("AccessionNumber", "00080050", "SH", Level.STUDY, Study.accession_number),
+        ("StudyID", "00200010", "SH", Level.STUDY, Study.study_id),
+        ("StudyDescription", "00081030", "LO", Level.STUDY, Study.study_description),
+        ("ReferringPhysicianName", "00080090", "PN", Level.STUDY, Study.referring_physician_name),
+        ("SeriesInstanceUID", "0020000E", "UI", Level.SERIES, Series.series_instance_uid),
+        ("Modality", "00080060", "CS", Level.SERIES, Series.modality),
+        ("SeriesNumber", "00200011", "IS", Level.SERIES, Series.series_number),
+        ("SeriesDescription", "0008103E", "LO", Level.SERIES, Series.series_description),
+        ("BodyPartExamined", "00180015", "CS", Level.SERIES, Series.body_part_examined),
+        ("Laterality", "00200060", "CS", Level.SERIES, Series.laterality),
+        ("SOPInstanceUID", "00080018", "UI", Level.INSTANCE, Instance.sop_instance_uid),
+        ("SOPClassUID", "00080016", "UI", Level.INSTANCE, Instance.sop_class_uid),
+        ("InstanceNumber", "00200013", "IS", Level.INSTANCE, Instance.instance_number),
+        ("Rows", "00280010", "US", Level.INSTANCE, Instance.rows),
+        ("Columns", "00280011", "US", Level.INSTANCE, Instance.columns),
+        ("NumberOfFrames", "00280008", "IS", Level.INSTANCE, Instance.number_of_frames),
+    )
+}
+# Computed, not kept: they are returned, and the modalities are matched as well.
+MODALITIES_IN_STUDY = "ModalitiesInStudy"
+
+
+def find(
+    session: Session,
+    level: Level,
+    keys: Mapping[str, str],
+    *,
+    visible: ColumnElement[bool],
+    limit: int | None = None,
+    offset: int = 0,
+    fuzzy: bool = False,
+) -> list[Dataset]:
+    """Rows of `level` that match `keys` (keyword → matching string), as DICOM JSON with the attributes
+    of this level and those above. `visible` is a condition over Study. Raises BadKey.
+
+    Unknown keywords do not narrow the answer (PS3.4 C.2.2.1.3). The order is stable, for paging.
+    """
+    query = _query(level).where(*conditions(level, keys, visible=visible, fuzzy=fuzzy))
+    rows = session.execute(query.offset(offset).limit(limit)).all()
+    return _ANSWERS[level](session, rows)
+
+
+def count(
+    session: Session,
+    level: Level,
+    keys: Mapping[str, str],
+    *,
+    visible: ColumnElement[bool],
+    fuzzy: bool = False,
+) -> int:
+    query = _query(level).where(*conditions(level, keys, visible=visible, fuzzy=fuzzy)).order_by(None)
+    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def conditions(
+    level: Level, keys: Mapping[str, str], *, visible: ColumnElement[bool], fuzzy: bool = False
+) -> list[ColumnElement[bool]]:
+    """Keys of the level and of those above narrow the answer; keys of lower levels are for returning only."""
+    study_level = [visible]
+    found: list[ColumnElement[bool]] = []
+    for keyword, value in keys.items():
+        if value in ("", "*", '""'):
+            continue
+        if keyword == MODALITIES_IN_STUDY:
+            study_level.append(
+                exists().where(Series.study_pk == Study.id, matches_text(Series.modality, value))
+            )
+            continue
+        attribute = ATTRIBUTES.get(keyword)
+        if attribute is None or _ORDER.index(attribute.level) > _ORDER.index(level):
+            continue
+        condition = _match(attribute, value, fuzzy=fuzzy)
+        (study_level if attribute.level is Level.STUDY else found).append(condition)
+    if level is Level.PATIENT:
+        return [Patient.id.in_(select(Study.patient_pk).where(visible)), *found]
+    return [*study_level, *found]
+
+
+def conditions_on_patient(keys: Mapping[str, str], *, fuzzy: bool = False) -> list[ColumnElement[bool]]:
+    """The patient's keys alone, for queries that start from something else, such as the worklist's."""
+    return [
+        _match(ATTRIBUTES[keyword], value, fuzzy=fuzzy)
+        for keyword, value in keys.items()
+        if keyword in ATTRIBUTES
+        and ATTRIBUTES[keyword].level is Level.PATIENT
+        and value not in ("", "*", '""')
+    ]
+
+
+def _match(attribute: Attribute, value: str, *, fuzzy: bool) -> ColumnElement[bool]:
+    column = attribute.column
+    if attribute.vr == "UI":
+        return column.in_(value.split("\\"))
+    if attribute.vr == "DA":
+        return _date_range(attribute.keyword, column, value)
+    if attribute.vr == "TM":
+        return _time_range(attribute.keyword, column, value)
+    if attribute.vr == "PN":
+        if fuzzy and attribute.keyword == "PatientName":
+            return name_matches(value.replace("*", " "))
+        return _name(column, value)
+    if attribute.vr in ("IS", "US"):
+        try:
+            return column == int(value)
+        except ValueError:
+            raise BadKey(f"{attribute.keyword} is a number") from None
+    return matches_text(column, value)
+
+
+def matches_text(column: InstrumentedAttribute[Any], value: str) -> ColumnElement[bool]:
+    """Single value, wild card, or a list of values (PS3.4 C.2.2.2.1, .4, .2)."""
+    return or_(*(_pattern(column, one) for one in value.split("\\"))) if value else false()
+
+
+def _pattern(column: Column | ColumnElement[str], value: str) -> ColumnElement[bool]:
+    if "*" not in value and "?" not in value:
+        return column == value.strip()
+    # Runs of * are one *: `*?*?…` must not make a pattern that backtracks for ever.
+    value = re.sub(r"\*+", "*", value.strip())
+    escaped = value.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return column.like(escaped.replace("*", "%").replace("?", "_"), escape="!")
+
+
+def _name(column: Column, value: str) -> ColumnElement[bool]:
+    """A person name: any of its groups, without regard to case (PS3.4 C.2.2.2.1 allows both)."""
+    lowered = func.lower(column)
+    ways = []
+    for group in value.lower().split("="):
+        group = group.strip(" ^")
+        if group and group != "*":
+            ways.append(
+                or_(*(_pattern(lowered, way) for way in (group, f"{group}=*", f"*={group}", f"*={group}=*")))
+            )
+    # A query that states several groups is answered by any of them: the stored one may have fewer.
+    return or_(*ways) if ways else Patient.id == Patient.id
+
+
+def _date_range(keyword: str, column: Column, value: str) -> ColumnElement[bool]:
+    start, dash, end = value.strip().partition("-")
+    if not dash:
+        return column == _date(keyword, start)
+    return and_(
+        *([column >= _date(keyword, start)] if start else []),
+        *([column <= _date(keyword, end)] if end else []),
+    )
+
+
+def _date(keyword: str, text: str) -> date:
+    try:
+        # The old form with dots is in PS3.5 6.2 for reading.
+        return datetime.strptime(text.strip().replace(".", ""), "%Y%m%d").date()
+    except ValueError:
+        raise BadKey(f"{keyword} is a date or a range of dates, YYYYMMDD-YYYYMMDD") from None
+
+
+def _time_range(keyword: str, column: Column, value: str) -> ColumnElement[bool]:
+    """TM values sort as text: 10, 1030 and 103000.5 are prefixes of the moments that they mean."""
+    start, dash, end = (part.strip().replace(":", "") for part in value.partition("-"))
+    if not re.fullmatch(r"[\d.]*", start + end):
+        raise BadKey(f"{keyword} is a time or a range of times, HHMMSS-HHMMSS")
+    if not dash:
+        return and_(column >= start, column < start + "~")
+    return and_(*([column >= start] if start else []), *([column < end + "~"] if end else []))
+
+
+def _query(level: Level) -> Any:
+    match level:
+        case Level.PATIENT:
+            return select(Patient).order_by(Patient.id)
+        case Level.STUDY:
+            return (
+                select(Study, Patient)
+                .join(Patient, Patient.id == Study.patient_pk)
+                .order_by(Study.study_date.desc().nulls_last(), Study.id.desc())
+            )
+        case Level.SERIES:
+            return (
+                select(Series, Study, Patient)
+                .join(Study, Study.id == Series.study_pk)
+                .join(Patient, Patient.id == Study.patient_pk)
+                .order_by(Study.id.desc(), Series.series_number.nulls_last(), Series.id)
+            )
+        case Level.INSTANCE:
+            return (
+                select(Instance, Series, Study, Patient)
+                .join(Series, Series.id == Instance.series_pk)
+                .join(Study, Study.id == Series.study_pk)
+                .join(Patient, Patient.id == Study.patient_pk)
+                .order_by(
+                    Study.id.desc(),
+                    Series.id,
+                    Instance.instance_number.nulls_last(),
+                    Instance.sop_instance_uid,
+                )
+            )
+
+
+Rows = Sequence[Any]
+
+
+def _patients(session: Session, rows: Rows) -> list[Dataset]:
+    ids = [row[0].id for row in rows]
+    counted = dict(
+        session.execute(
+            select(Study.patient_pk, func.count()).where(Study.patient_pk.in_(ids)).group_by(Study.patient_pk)
+        )
+        .tuples()
+        .all()
+    )
+    return [_values(row) | _number("00201200", counted.get(row[0].id, 0)) for row in rows]
+
+
+def _studies(session: Session, rows: Rows) -> list[Dataset]:
+    ids = [row[0].id for row in rows]
+    series: dict[int, list[tuple[str, int]]] = {}
+    for study_pk, modality, instances in session.execute(
+        select(Series.study_pk, Series.modality, Series.number_of_instances).where(Series.study_pk.in_(ids))
+    ):
+        series.setdefault(study_pk, []).append((modality, instances))
+    found = []
+    for row in rows:
+        inside = series.get(row[0].id, [])
+        found.append(
+            _values(row)
+            | {"00080061": {"vr": "CS", "Value": sorted({modality for modality, _ in inside if modality})}}
+            | _number("00201206", len(inside))
+            | _number("00201208", sum(instances for _, instances in inside))
+        )
+    return found
+
+
+def _series(_session: Session, rows: Rows) -> list[Dataset]:
+    return [_values(row) | _number("00201209", row[0].number_of_instances) for row in rows]
+
+
+def _instances(_session: Session, rows: Rows) -> list[Dataset]:
+    return [
+        _values(row)
+        | {"00083002": {"vr": "UI", "Value": [row[0].transfer_syntax_uid]}}  # Available Transfer Syntax
+        for row in rows
+    ]
+
+
+_ANSWERS: dict[Level, Callable[[Session, Rows], list[Dataset]]] = {
+    Level.PATIENT: _patients,
+    Level.STUDY: _studies,
+    Level.SERIES: _series,
+    Level.INSTANCE: _instances,
+}
+
+
+def _values(row: Any) -> Dataset:
+    entities: dict[Any, Any] = {type(entity): entity for entity in row}
+    found: Dataset = {}
+    for attribute in ATTRIBUTES.values():
+        entity = entities.get(attribute.column.class_)
+        if entity is not None:
+            found[attribute.tag] = _element(attribute.vr, getattr(entity, attribute.column.key))
+    return found
+
+
+def _element(vr: str, value: Any) -> dict[str, Any]:
+    if value is None or value == "":
+        return {"vr": vr}
+    if vr == "PN":
+        return {"vr": vr, "Value": [name_groups(value)]}
+    if vr == "DA":
+        return {"vr": vr, "Value": [f"{value:%Y%m%d}"]}
+    return {"vr": vr, "Value": [value]}
+
+
+def name_groups(value: str) -> dict[str, str]:
+    """A PN value as DICOM JSON (PS3.18 F.2.2): its groups by name."""
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
+    return {name: group for name, group in groups if group}
+
+
+def _number(tag: str, value: int) -> Dataset:
+    return {tag: {"vr": "IS", "Value": [value]}}

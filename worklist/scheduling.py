@@ -1,0 +1,180 @@
+"""Scheduled procedure steps: what the modality worklist answers to a device (PS3.4 K.6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from storage.database import utc_now
+from storage.imaging import Patient
+from storage.institutions import ApplicationEntity, Institution
+from storage.matching import BadKey, conditions_on_patient, matches_text, name_groups
+from worklist.orders import OPEN, ServiceRequest, person_name
+from worklist.people import Practitioner
+from worklist.policy import Policy, read_policy
+from worklist.recognition_items import items_by_code
+
+Dataset = dict[str, Any]  # DICOM JSON
+
+# An order that nobody made in a month is not offered to the devices any more.
+OFFERED_FOR = timedelta(days=30)
+MOST_ITEMS = 1000
+PREGNANCY_UNKNOWN = 4
+
+
+def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[str, str]) -> list[Dataset]:
+    """The open orders of the asking device's institution that match, the most urgent and oldest first.
+
+    `keys`: keyword → matching string, those of the Scheduled Procedure Step Sequence among them.
+    An order that names a station is offered to that station and to whoever asks without a station.
+    Raises BadKey.
+    """
+    policy = read_policy(session)
+    now = utc_now()
+    query = (
+        select(ServiceRequest, Patient)
+        .join(Patient, Patient.id == ServiceRequest.patient_pk)
+        .where(
+            ServiceRequest.institution_code == entity.institution_code,
+            ServiceRequest.state.in_(OPEN),
+            ServiceRequest.study_pk.is_(None),
+            ServiceRequest.scheduled_at > now - OFFERED_FOR,
+            *conditions_on_patient(keys),
+            *_conditions(keys, entity, policy),
+        )
+        .order_by(ServiceRequest.scheduled_at, ServiceRequest.id)
+        .limit(MOST_ITEMS)
+    )
+    institution = session.get(Institution, entity.institution_code)
+    items = items_by_code(session)
+    requesters = {
+        row.username: row.name
+        for row in session.execute(
+            select(Practitioner.username, Practitioner.name).where(
+                Practitioner.institution_code == entity.institution_code
+            )
+        )
+    }
+    return [
+        _item(
+            order,
+            patient,
+            entity,
+            description=items[order.item].name if order.item in items else _described(order),
+            requester=requesters.get(order.requester, ""),
+            institution=institution.name if institution else "",
+            policy=policy,
+        )
+        for order, patient in session.execute(query)
+    ]
+
+
+def _conditions(
+    keys: Mapping[str, str], entity: ApplicationEntity, policy: Policy
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    for keyword, column in (
+        ("AccessionNumber", ServiceRequest.accession_number),
+        ("RequestedProcedureID", ServiceRequest.accession_number),
+        ("ScheduledProcedureStepID", ServiceRequest.accession_number),
+        ("Modality", ServiceRequest.modality),
+        ("StudyInstanceUID", ServiceRequest.study_instance_uid),
+    ):
+        if keys.get(keyword, "*") not in ("", "*"):
+            found.append(matches_text(column, keys[keyword]))
+    station = keys.get("ScheduledStationAETitle", "").strip()
+    if station and station != "*":
+        same_kind: ColumnElement[bool] = ServiceRequest.station_ae.is_(None)
+        # An order without a station goes to any device of its modality, so a device that asks for its own
+        # title finds the orders of its kind.
+        if station == entity.ae_title and entity.modality:
+            same_kind = same_kind & (ServiceRequest.modality == entity.modality)
+        found.append(or_(matches_text(ServiceRequest.station_ae, station), same_kind))
+    if keys.get("ScheduledProcedureStepStartDate", ""):
+        found.append(_starts_within(keys["ScheduledProcedureStepStartDate"], policy))
+    return found
+
+
+def _starts_within(value: str, policy: Policy) -> ColumnElement[bool]:
+    """Days of the centre's own clock: a device asks for today as its operators see it."""
+    start, dash, end = value.strip().partition("-")
+    zone = ZoneInfo(policy.timezone)
+
+    def midnight(text: str) -> datetime:
+        try:
+            return datetime.strptime(text.strip(), "%Y%m%d").replace(tzinfo=zone).astimezone(UTC)
+        except ValueError:
+            raise BadKey("ScheduledProcedureStepStartDate is a date or a range of dates") from None
+
+    first = midnight(start) if start else datetime(1970, 1, 1, tzinfo=UTC)
+    last = midnight(end if dash else start) if (end or not dash) else datetime(9999, 1, 1, tzinfo=UTC)
+    after = last + timedelta(days=1) if last.year < 9999 else last
+    return (ServiceRequest.scheduled_at >= first) & (ServiceRequest.scheduled_at < after)
+
+
+def _item(
+    order: ServiceRequest,
+    patient: Patient,
+    entity: ApplicationEntity,
+    *,
+    description: str,
+    requester: str,
+    institution: str,
+    policy: Policy,
+) -> Dataset:
+    starts = order.scheduled_at.astimezone(ZoneInfo(policy.timezone))
+    step = _elements(
+        ("00080060", "CS", order.modality),
+        ("00400001", "AE", order.station_ae or entity.ae_title),
+        ("00400002", "DA", f"{starts:%Y%m%d}"),
+        ("00400003", "TM", f"{starts:%H%M%S}"),
+        ("00400006", "PN", ""),
+        ("00400007", "LO", description[:64]),
+        ("00400009", "SH", order.accession_number),
+        ("00400010", "SH", order.station_ae or entity.ae_title),
+        ("00400011", "SH", institution[:16]),
+        ("00400020", "CS", "ARRIVED"),
+    )
+    return _elements(
+        ("00080050", "SH", order.accession_number),
+        ("00080090", "PN", person_name(requester) if requester else ""),
+        ("00081110", "SQ", None),
+        ("00100010", "PN", patient.name),
+        ("00100020", "LO", patient.patient_id),
+        ("00100021", "LO", patient.issuer),
+        ("00100030", "DA", f"{patient.birth_date:%Y%m%d}" if patient.birth_date else ""),
+        ("00100040", "CS", patient.sex),
+        ("001021C0", "US", PREGNANCY_UNKNOWN if patient.sex == "F" else None),
+        ("00102000", "LO", ""),
+        ("00102110", "LO", ""),
+        ("001021B0", "LT", order.clinical_information[:10240]),
+        ("0020000D", "UI", order.study_instance_uid),
+        ("00321032", "PN", person_name(requester) if requester else ""),
+        ("00321060", "LO", description[:64]),
+        ("00401001", "SH", order.accession_number),
+        ("00401002", "LO", order.question[:64]),
+        ("00401003", "SH", {"stat": "STAT", "asap": "HIGH", "urgent": "HIGH"}.get(order.priority, "ROUTINE")),
+        ("00401400", "LT", order.question),
+        ("00380010", "LO", ""),
+        ("00380300", "LO", ""),
+        ("00380500", "LO", ""),
+    ) | {"00400100": {"vr": "SQ", "Value": [step]}}
+
+
+def _described(order: ServiceRequest) -> str:
+    return " ".join(filter(None, (order.modality, order.body_part)))
+
+
+def _elements(*rows: tuple[str, str, Any]) -> Dataset:
+    found: Dataset = {}
+    for tag, vr, value in rows:
+        if value is None or value == "":
+            found[tag] = {"vr": vr}
+        else:
+            found[tag] = {"vr": vr, "Value": [name_groups(value) if vr == "PN" else value]}
+    return found

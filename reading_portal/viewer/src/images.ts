@@ -16,8 +16,8 @@ export async function bootImages(page: Page): Promise<void> {
   manifest.catch(() => undefined);
   const { bar, strip, grid } = furnish(page.section);
   const engine = startCornerstone();
-  const tools = new ToolBox(() => toolbar?.refresh());
   let toolbar: Toolbar | undefined;
+  const tools = new ToolBox(() => toolbar?.refresh());
   const say = (sentence: string): void => { if (toolbar) announce(toolbar.status, sentence); };
   const viewer: Viewer = new Viewer(page, engine, grid, strip, () => { if (toolbar) fillPresets(toolbar, viewer); }, say);
   viewer.mark("script");
@@ -27,15 +27,9 @@ export async function bootImages(page: Page): Promise<void> {
   listenToKeys(page.section, commandsFor(viewer, tools, help));
   document.addEventListener("viewer:focus", () => viewer.grid.activate(viewer.grid.active));
   exposeHooks(viewer, tools);
-  try {
-    const study = await manifest;
-    viewer.mark("manifest");
-    await viewer.start(study);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    announce(toolbar.status, word(message.startsWith("HTTP") ? "fail_manifest" : "fail_start", message), true);
-    throw error;
-  }
+  const study = await manifest;
+  viewer.mark("manifest");
+  await viewer.start(study);
 }
 
 /** Toolbar, strip and grid around the viewport that the server has drawn, without moving it on the screen. */
@@ -125,9 +119,8 @@ function fillPresets(toolbar: Toolbar, viewer: Viewer): void {
 
 let fading = 0;
 
-function announce(status: HTMLElement, sentence: string, stays = false): void {
+function announce(status: HTMLElement, sentence: string): void {
   status.textContent = sentence;
-  status.classList.toggle("is-error", stays);
   clearTimeout(fading);
-  if (!stays) fading = window.setTimeout(() => { status.textContent = ""; }, 4000);
+  fading = window.setTimeout(() => { status.textContent = ""; }, 4000);
 }

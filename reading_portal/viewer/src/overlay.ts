@@ -115,4 +115,4 @@ function tagged(content: string, kind: string): Node {
   return element;
 }
 
-const round = (value: number): string => (Math.abs(value) < 10 && !Number.isInteger(value) ? value.toFixed(1) : String(Math.round(value)));
+const round = (value: number): string => String(Number(value.toFixed(Math.abs(value) < 10 ? 2 : 0)));

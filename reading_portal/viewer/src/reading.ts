@@ -1,18 +1,9 @@
-/** Entry of the reading page: boots images or the ECG, whichever the page holds. */
+/** Entry of the reading page: images or the ECG, whichever the page holds; each fetches only its own code. */
 import "./css/viewer.css";
 import "./css/ecg.css";
-import { readPage } from "./page";
-import { speak } from "./words";
+import { boot } from "./boot";
 
-const section = document.getElementById("viewer");
-if (section) {
-  const page = readPage(section);
-  speak(page.language);
-  const booted = page.kind === "ecg"
-    ? import("./ecg/reading").then(({ bootEcg }) => bootEcg(page))
-    : import("./images").then(({ bootImages }) => bootImages(page));
-  booted.catch((error: unknown) => {
-    section.classList.add("has-failed");
-    console.error("viewer", error);
-  });
-}
+boot(async (page) => {
+  if (page.kind === "ecg") await (await import("./ecg/reading")).bootEcg(page);
+  else await (await import("./images")).bootImages(page);
+});

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from center import logs
 from center.complaints import Complaint
 from storage.settings import BadSetting, Settings, from_environment
 
@@ -39,6 +40,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: argparse.Namespace) -> int:
     try:
         settings = from_environment(**{name: getattr(arguments, name, None) for name in OVERRIDES})
+        logs.configure("center", level="WARNING")  # the roles say more
         command: Command = arguments.command
         return command(arguments, settings)
     except BrokenPipeError:

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from center.complaints import Complaint
 from storage.database import Database
 from storage.objects import ObjectStore, S3Store, open_store
-from storage.settings import Settings
+from storage.settings import PREFIX, Settings
 from worklist.authority import CentreAuthority
 from worklist.policy import read_policy
 
@@ -37,7 +37,10 @@ def prepare_objects(settings: Settings) -> None:
     """Make the bucket where it is missing; a folder makes itself."""
     objects = open_objects(settings)
     if isinstance(objects, S3Store):
-        objects.ensure_bucket()
+        try:
+            objects.ensure_bucket()
+        except ValueError as error:
+            raise Complaint(f"{PREFIX}OBJECT_STORE makes no sense: {error}") from None
 
 
 def open_authority(settings: Settings, database: Database) -> CentreAuthority:

@@ -77,6 +77,7 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
         cache_logger_on_first_use=True,
     )
     threading.excepthook = _log_lost_thread
+    sys.excepthook = _log_lost_process
 
 
 def without_messages_of_exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -92,10 +93,12 @@ def without_messages_of_exceptions(_logger: WrappedLogger, _method: str, event: 
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """What may be told of an exception. The text of an OSError is the kernel's and harmless; others stay."""
+    """What may be told of an exception: the kernel's words and those of an import are harmless."""
     told: dict[str, Any] = {"error": _kind(error)}
     if isinstance(error, OSError) and error.strerror:
         told["reason"] = error.strerror
+    elif isinstance(error, ImportError):
+        told["reason"] = str(error)
     causes: list[str] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(causes) < 5:
@@ -126,3 +129,8 @@ def _log_lost_thread(lost: threading.ExceptHookArgs) -> None:
         return
     thread = lost.thread.name if lost.thread else "?"
     structlog.get_logger("center").error("thread-ended-by-error", thread=thread, exc_info=lost.exc_value)
+
+
+def _log_lost_process(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        structlog.get_logger("center").critical("ended-by-error", exc_info=error)

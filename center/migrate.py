@@ -11,9 +11,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from center.complaints import Complaint
 from storage.database import Database
 
 logger = structlog.get_logger("center")
@@ -28,9 +30,15 @@ def migrate(database_url: str) -> None:
             return
         with _one_at_a_time(connection):
             before = _current(connection)
-            configuration = _configuration()
-            configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+            alembic = configuration()
+            alembic.attributes["connection"] = connection
+            try:
+                command.upgrade(alembic, "head")
+            except CommandError:
+                # Alembic found a revision that it does not know.
+                raise Complaint(
+                    "the database was migrated by a newer version of the centre; start that one"
+                ) from None
             logger.info("migrated", before=before, now=_current(connection))
 
 
@@ -40,7 +48,7 @@ def is_current(database_url: str) -> bool:
 
 
 def newest() -> str | None:
-    return ScriptDirectory.from_config(_configuration()).get_current_head()
+    return ScriptDirectory.from_config(configuration()).get_current_head()
 
 
 def _current(connection: Connection) -> str | None:
@@ -48,11 +56,11 @@ def _current(connection: Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def _configuration() -> Config:
-    configuration = Config()
-    folder = str(files("center").joinpath("migrations"))
-    configuration.set_main_option("script_location", folder.replace("%", "%%"))
-    return configuration
+def configuration() -> Config:
+    """Alembic's configuration; whoever runs a command on it sets `attributes["connection"]`."""
+    made = Config()
+    made.set_main_option("script_location", str(files("center").joinpath("migrations")).replace("%", "%%"))
+    return made
 
 
 @contextmanager

@@ -89,9 +89,11 @@ def _portal(settings: Settings, database: Database, objects: ObjectStore, _stop:
 
 
 def _worker(settings: Settings, database: Database, objects: ObjectStore, stop: threading.Event) -> None:
-    worker = compose.build_worker(settings, database, objects)
+    from dicom_node.deliveries import handlers
+    from worklist import worker
+
     logger.info("working")
-    worker.run(stop)
+    worker.run(worker.duties(database, handlers(database, objects, settings)), stop)
 
 
 ROLES: dict[str, Serve] = {"node": _node, "portal": _portal, "worker": _worker}

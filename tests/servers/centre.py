@@ -118,10 +118,7 @@ class AllInOne(CentreProcess):
 
 def children_of(pid: int) -> list[int]:
     """The process ids whose parent is `pid`, as the kernel tells it."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(word) for word in found.stdout.split()]
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def is_alive(pid: int) -> bool:

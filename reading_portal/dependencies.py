@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from sqlalchemy.orm import Session
 
 from reading_portal.problems import ForeignRequest, NotSignedIn
@@ -45,7 +45,9 @@ def settings_of(request: Request) -> Settings:
 
 
 def authority_of(request: Request) -> CentreAuthority:
-    authority: CentreAuthority = request.app.state.authority
+    authority: CentreAuthority | None = request.app.state.authority
+    if authority is None:
+        raise HTTPException(503, "this process has no signing authority; nothing can be signed here")
     return authority
 
 
@@ -73,6 +75,14 @@ Objects = Annotated[ObjectStore, Depends(objects_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
 Authority = Annotated[CentreAuthority, Depends(authority_of)]
 Now = Annotated[datetime, Depends(now_of)]
+
+
+def _seat() -> Iterator[None]:
+    yield
+
+
+# A report is composed in memory (130 MB) on every core that it can get: a few at a time, the rest waits.
+SigningSeat = Depends(_seat, scope="function", max_concurrency=3)
 
 
 @dataclass(frozen=True)

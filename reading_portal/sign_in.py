@@ -19,6 +19,7 @@ def sign_in(
     database: Database, *, username: str, password: str, otp: str | None, source: str, now: datetime
 ) -> SignedIn:
     """Open a session. Raises WrongCredentials and TooManyAttempts; failures are counted."""
+    otp = _digits(otp)
     try:
         # A wrong password is found out before the write transaction: guesses must not hold up writers.
         with database.reading() as session:
@@ -38,6 +39,7 @@ def confirm_identity(
     database: Database, who: Who, *, password: str | None, otp: str | None, now: datetime
 ) -> None:
     """The signer proves again who signs. Raises WrongCredentials, TooManyAttempts; counts failures."""
+    otp = _digits(otp)
     try:
         # A one-time code is used up, which is a write; a password is only looked at.
         with database.transaction() if password is None else database.reading() as session:
@@ -62,6 +64,11 @@ def give_cookie(response: Response, signed_in: SignedIn, settings: Settings, *, 
 
 def take_cookie(response: Response) -> None:
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+
+
+def _digits(otp: str | None) -> str | None:
+    """Codes are compared in constant time, which takes ASCII only; anything else is a wrong code."""
+    return otp if otp is None or otp.isascii() else ""
 
 
 def _count(database: Database, username: str, source: str, now: datetime) -> None:

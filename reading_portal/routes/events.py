@@ -1,4 +1,4 @@
-"""Server-sent events: what changed on the caller's lists, within a second; where to look, not what is there."""
+"""Server-sent events: what changed on the caller's lists. They say where to look, never what is there."""
 
 import asyncio
 import json

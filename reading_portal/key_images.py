@@ -1,0 +1,62 @@
+"""The pictures of a report: the frames that the reader chose, drawn as the viewer first shows them."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.orm import Session
+
+from reading_portal.documents import KeyImage
+from reading_portal.frames import NoSuchFrame
+from reading_portal.places import Unreadable
+from reading_portal.rendering import CannotRender, Viewport, render_frame
+from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, frame_of, header_of
+from storage.objects import ObjectStore
+from worklist.people import Who
+from worklist.problems import Missing, Unacceptable
+from worklist.report_content import KeyImageReference, ReportContent
+
+# Four to a page: more pixels than this are not printed, but would be carried by every copy of the report.
+WIDEST = 1024
+
+_log = structlog.get_logger("reading_portal")
+
+
+def draw_key_images(
+    session: Session, objects: ObjectStore, content: ReportContent, *, by: Who
+) -> list[KeyImage]:
+    """One picture for each of the content's key images, in their order.
+
+    Raises Unacceptable for one that is not of this study or cannot be drawn: a signed report never
+    promises a picture that is not there.
+    """
+    drawn = []
+    for number, reference in enumerate(content.key_images, start=1):
+        try:
+            (instance,) = find_visible(
+                session, by, content.study_instance_uid, instance=reference.sop_instance_uid
+            )
+            drawn.append(_draw(session, objects, instance, reference))
+        except Missing:
+            raise Unacceptable(f"key image {number} is not an image of this study") from None
+        except (CannotRender, NoSuchFrame, Unreadable) as error:
+            _log.warning("key-image-not-drawn", sop_instance_uid=reference.sop_instance_uid, exc_info=error)
+            raise Unacceptable(f"key image {number} cannot be drawn; choose another") from None
+    return drawn
+
+
+def _draw(
+    session: Session, objects: ObjectStore, instance: StoredInstance, reference: KeyImageReference
+) -> KeyImage:
+    data, transfer_syntax_uid = frame_of(session, objects, instance, reference.frame)
+    header = header_of(session, instance)
+    columns = int((header.get("00280011", {}).get("Value") or [0])[0])
+    is_large = max(columns, instance.rows or 0) > WIDEST
+    picture = render_frame(
+        data,
+        transfer_syntax_uid,
+        header,
+        frame=reference.frame,
+        bulk=lambda path: bulk_of(objects, instance, path),
+        viewport=Viewport(WIDEST, WIDEST) if is_large else None,
+    )
+    return KeyImage(data=picture.data, media_type=picture.media_type, caption=reference.caption)

@@ -143,12 +143,13 @@ def _signatories(words: Words, content: ReportContent) -> Iterator[dict[str, Any
         if person is None:
             yield {"label": words[label], "name": "", "title": "", "lines": []}
             continue
+        title = words["title_"].get(person.title, person.title)
         lines = [person.institution_name]
         if person.license_number:
             lines.append(f"{words['license']} {person.license_number}")
         if person.signed_at:
             lines.append(f"{words[moment_label]} {_moment(person.signed_at, content.timezone)}")
-        yield {"label": words[label], "name": person.name, "title": person.title, "lines": lines}
+        yield {"label": words[label], "name": person.name, "title": title, "lines": lines}
 
 
 def _watermark(status: str, language: str) -> list[str]:

@@ -12,7 +12,7 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,26 @@ def canonical_json(content: ReportContent) -> bytes:
 def content_hash(content: ReportContent) -> str:
     """SHA-256 of `canonical_json`, in lower-case hexadecimal."""
     return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def content_of(plain: dict[str, Any]) -> ReportContent:
+    """The content again, from what `canonical_json` wrote; TypeError or ValueError for anything else."""
+    content: ReportContent = _typed(ReportContent, plain)
+    return content
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    if get_origin(kind) is tuple:
+        return tuple(_typed(parts[0], item) for item in value)
+    if parts:  # X | None
+        return None if value is None else _typed(parts[0], value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _typed(hint, value[name]) for name, hint in hints.items() if name in value})
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    return date.fromisoformat(value) if kind is date else kind(value)
 
 
 def _plain(value: Any) -> Any:

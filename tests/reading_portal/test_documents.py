@@ -13,7 +13,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from reading_portal.documents import KeyImage, UnprintableReport, compose_report
 from reading_portal.fonts import spelled_out, unprintable
 from tests.written_reports import CHEN, ct_report, ecg_report, english_report, slice_picture, trace_picture
-from worklist.report_content import AddendumText, ReportContent, canonical_json, content_hash
+from worklist.report_content import AddendumText, ReportContent, canonical_json, content_hash, content_of
 
 VERIFY = "https://center.example/verify/k3JqZx9A7bW2tYvP0dLmRg"
 
@@ -238,6 +238,11 @@ def test_canonical_json_is_the_same_for_the_same_words_however_they_were_typed()
     assert content_hash(composed) != content_hash(ct_report(findings="Meniere"))
     assert list(plain) == sorted(plain)
     assert plain["performed_at"] == "2026-11-22T01:31:00Z"
+
+
+@pytest.mark.parametrize("content", [ct_report(), ecg_report(), english_report(reviewer=None)])
+def test_content_comes_back_whole_from_its_canonical_form(content: ReportContent) -> None:
+    assert content_of(json.loads(canonical_json(content))) == content
 
 
 def test_a_picture_that_is_no_picture_is_refused() -> None:

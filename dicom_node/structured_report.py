@@ -1,0 +1,324 @@
+"""A signed report as DICOM objects: Encapsulated PDF (PS3.3 A.45.1) and Basic Text SR (A.35.1, TID 2000).
+
+Pure translators. UIDs are derived from report and version: sending an artefact twice is sending it once.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import BasicTextSRStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+from storage.headers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from storage.uids import derived_uid
+from worklist.report_content import ReportContent, Signatory
+
+MANUFACTURER = "Reading Center"
+
+# Copied from the study that the report is about. What the study lacks is sent empty: these are Type 2.
+PATIENT_AND_STUDY = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyDescription",
+)
+_TYPE_3 = {"IssuerOfPatientID", "StudyDescription"}
+
+Code = tuple[str, str, str]
+IMAGING_REPORT: Code = ("18748-4", "LN", "Diagnostic Imaging Report")
+TITLES: dict[str, Code] = {"ECG": ("28010-7", "LN", "ECG Report")}
+LANGUAGES: dict[str, Code] = {"zh": ("zh", "RFC5646", "Chinese"), "en": ("en", "RFC5646", "English")}
+SECTIONS: dict[str, tuple[Code, Code]] = {
+    "clinical_information": (("121060", "DCM", "History"), ("121060", "DCM", "History")),
+    "technique": (
+        ("121064", "DCM", "Current Procedure Descriptions"),
+        ("121065", "DCM", "Procedure Description"),
+    ),
+    "comparison": (
+        ("121066", "DCM", "Prior Procedure Descriptions"),
+        ("121065", "DCM", "Procedure Description"),
+    ),
+    "findings": (("121070", "DCM", "Findings"), ("121071", "DCM", "Finding")),
+    "impression": (("121072", "DCM", "Impressions"), ("121073", "DCM", "Impression")),
+    "recommendation": (("121074", "DCM", "Recommendations"), ("121075", "DCM", "Recommendation")),
+}
+# Families of storage SOP classes that are not images, and how an SR refers to them (PS3.3 C.18.3-C.18.5).
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+VALUE_TYPES = {f"{_STORAGE}9.": "WAVEFORM", f"{_STORAGE}88.": "COMPOSITE", f"{_STORAGE}104.": "COMPOSITE"}
+KEY_IMAGES: Code = ("121180", "DCM", "Key Images")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One instance that the report rests on, with the series that holds it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportArtefact:
+    """A signed version, ready to travel.
+
+    `study` maps the keywords of PATIENT_AND_STUDY to their values as the archive holds them; `pdf` is the
+    sealed file; `issued_at` is aware; `evidence` lists the study's instances, the key images among them.
+    """
+
+    content: ReportContent
+    pdf: bytes
+    issued_at: datetime
+    study: Mapping[str, str]
+    evidence: tuple[Evidence, ...] = ()
+
+
+def report_objects(artefact: ReportArtefact) -> list[Dataset]:
+    """What goes to the archive and home: the document, and its words. A withdrawal is a document only."""
+    if artefact.content.status == "entered-in-error":
+        return [encapsulated_pdf(artefact)]
+    return [encapsulated_pdf(artefact), basic_text_sr(artefact)]
+
+
+def encapsulated_pdf(artefact: ReportArtefact) -> Dataset:
+    """The sealed bytes, untouched, as an instance of the study; EncapsulatedDocumentLength bounds them."""
+    content = artefact.content
+    dataset = _instance(artefact, EncapsulatedPDFStorage, "DOC", series_number=9901)
+    dataset.SeriesDescription = _title(content)
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.AcquisitionDateTime = _local(content.performed_at, content, "%Y%m%d%H%M%S")
+    dataset.DocumentTitle = _title(content)
+    dataset.ConceptNameCodeSequence = [_code(TITLES.get(content.modality, IMAGING_REPORT))]
+    dataset.VerificationFlag = "UNVERIFIED" if content.status == "preliminary" else "VERIFIED"
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocument = artefact.pdf + b"\0" * (len(artefact.pdf) % 2)
+    dataset.EncapsulatedDocumentLength = len(artefact.pdf)
+    if artefact.evidence:
+        dataset.SourceInstanceSequence = [_reference(one) for one in artefact.evidence]
+    return dataset
+
+
+def basic_text_sr(artefact: ReportArtefact) -> Dataset:
+    """The words as TID 2000, section by section, with the key images that the archive holds."""
+    content = artefact.content
+    dataset = _instance(artefact, BasicTextSRStorage, "SR", series_number=9902)
+    dataset.SeriesDescription = _title(content)
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    dataset.PerformedProcedureCodeSequence = []
+    dataset.CompletionFlag = "COMPLETE"
+    is_preliminary = content.status == "preliminary"
+    dataset.PreliminaryFlag = "PRELIMINARY" if is_preliminary else "FINAL"
+    dataset.VerificationFlag = "UNVERIFIED" if is_preliminary else "VERIFIED"
+    if not is_preliminary:
+        dataset.VerifyingObserverSequence = [_verifier(artefact, content.reviewer or content.author)]
+    if content.version > 1:
+        dataset.PredecessorDocumentsSequence = [_predecessor(artefact)]
+    if artefact.evidence:
+        dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(artefact, artefact.evidence)]
+    dataset.ValueType = "CONTAINER"
+    dataset.ContinuityOfContent = "SEPARATE"
+    dataset.ConceptNameCodeSequence = [_code(TITLES.get(content.modality, IMAGING_REPORT))]
+    template = Dataset()
+    template.MappingResource = "DCMR"
+    template.TemplateIdentifier = "2000"
+    dataset.ContentTemplateSequence = [template]
+    dataset.ContentSequence = [*_context(content), *_sections(content), *_pictures(artefact)]
+    return dataset
+
+
+def as_file(dataset: Dataset) -> bytes:
+    """The dataset as a DICOM file (PS3.10)."""
+    written = io.BytesIO()
+    dataset.save_as(written, enforce_file_format=True)
+    return written.getvalue()
+
+
+def _instance(artefact: ReportArtefact, sop_class_uid: str, modality: str, *, series_number: int) -> Dataset:
+    """Everything around the content: SOP common, patient, study, series, equipment."""
+    content = artefact.content
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.TimezoneOffsetFromUTC = _local(artefact.issued_at, content, "%z")
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = _instance_uid(content, modality, content.version)
+    dataset.InstanceCreationDate = dataset.ContentDate = _local(artefact.issued_at, content, "%Y%m%d")
+    dataset.InstanceCreationTime = dataset.ContentTime = _local(artefact.issued_at, content, "%H%M%S")
+    for keyword in PATIENT_AND_STUDY:
+        value = artefact.study.get(keyword, "")
+        if value or keyword not in _TYPE_3:
+            setattr(dataset, keyword, value)
+    dataset.Modality = modality
+    dataset.SeriesInstanceUID = _series_uid(content, modality)
+    dataset.SeriesNumber = series_number
+    dataset.InstanceNumber = content.version
+    dataset.SeriesDate, dataset.SeriesTime = dataset.ContentDate, dataset.ContentTime
+    dataset.Manufacturer = MANUFACTURER
+    dataset.InstitutionName = content.center_name[:64]
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    dataset.file_meta = meta
+    return dataset
+
+
+def _context(content: ReportContent) -> list[Dataset]:
+    """TID 2000 rows 2 and 3: the language, and who observed."""
+    language = LANGUAGES["zh" if content.language.startswith("zh") else "en"]
+    person: Code = ("121006", "DCM", "Person")
+    return [
+        _item(
+            "HAS CONCEPT MOD",
+            "CODE",
+            ("121049", "DCM", "Language of Content Item and Descendants"),
+            ConceptCodeSequence=[_code(language)],
+        ),
+        _item(
+            "HAS OBS CONTEXT", "CODE", ("121005", "DCM", "Observer Type"), ConceptCodeSequence=[_code(person)]
+        ),
+        _item(
+            "HAS OBS CONTEXT",
+            "PNAME",
+            ("121008", "DCM", "Person Observer Name"),
+            PersonName=_person_name(content.author.name),
+        ),
+    ]
+
+
+def _sections(content: ReportContent) -> Iterable[Dataset]:
+    for attribute, (heading, concept) in SECTIONS.items():
+        said = getattr(content, attribute)
+        texts = [said] if isinstance(said, str) else list(said)
+        if attribute == "findings":
+            texts += [f"{m.name} {m.value} {m.unit}".rstrip() for m in content.measurements]
+        if attribute == "impression" and content.critical:
+            texts.append(f"{content.critical.category}: {content.critical.statement}")
+        if attribute == "impression":
+            texts += [f"{addendum.text} ({addendum.author.name})" for addendum in content.addenda]
+        items = [_item("CONTAINS", "TEXT", concept, TextValue=text) for text in texts if text.strip()]
+        if items:
+            yield _container(heading, items)
+
+
+def _pictures(artefact: ReportArtefact) -> Iterable[Dataset]:
+    known = {one.sop_instance_uid: one for one in artefact.evidence}
+    items = []
+    for key in artefact.content.key_images:
+        if key.sop_instance_uid in known:
+            evidence = known[key.sop_instance_uid]
+            reference = _reference(evidence)
+            if key.frame > 1:
+                reference.ReferencedFrameNumber = key.frame
+            value_type = _value_type(evidence.sop_class_uid)
+            items.append(_item("CONTAINS", value_type, None, ReferencedSOPSequence=[reference]))
+    if items:
+        yield _container(KEY_IMAGES, items)
+
+
+def _value_type(sop_class_uid: str) -> str:
+    matching = (name for prefix, name in VALUE_TYPES.items() if sop_class_uid.startswith(prefix))
+    return next(matching, "IMAGE")
+
+
+def _verifier(artefact: ReportArtefact, person: Signatory) -> Dataset:
+    content = artefact.content
+    observer = Dataset()
+    observer.VerifyingObserverName = _person_name(person.name)
+    observer.VerifyingOrganization = (person.institution_name or content.center_name)[:64]
+    observer.VerificationDateTime = _local(person.signed_at or artefact.issued_at, content, "%Y%m%d%H%M%S")
+    observer.VerifyingObserverIdentificationCodeSequence = []
+    return observer
+
+
+def _predecessor(artefact: ReportArtefact) -> Dataset:
+    content = artefact.content
+    earlier = Dataset()
+    earlier.ReferencedSOPClassUID = BasicTextSRStorage
+    earlier.ReferencedSOPInstanceUID = _instance_uid(content, "SR", content.version - 1)
+    return _nested(artefact.study["StudyInstanceUID"], {_series_uid(content, "SR"): [earlier]})
+
+
+def _evidence(artefact: ReportArtefact, evidence: Iterable[Evidence]) -> Dataset:
+    series: dict[str, list[Dataset]] = defaultdict(list)
+    for one in evidence:
+        series[one.series_instance_uid].append(_reference(one))
+    return _nested(artefact.study["StudyInstanceUID"], series)
+
+
+def _nested(study_instance_uid: str, series: Mapping[str, list[Dataset]]) -> Dataset:
+    """The hierarchical SOP instance reference macro (PS3.3 C.17.2.1)."""
+    study = Dataset()
+    study.StudyInstanceUID = study_instance_uid
+    study.ReferencedSeriesSequence = []
+    for series_instance_uid, references in series.items():
+        one = Dataset()
+        one.SeriesInstanceUID = series_instance_uid
+        one.ReferencedSOPSequence = references
+        study.ReferencedSeriesSequence.append(one)
+    return study
+
+
+def _reference(evidence: Evidence) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = evidence.sop_class_uid
+    reference.ReferencedSOPInstanceUID = evidence.sop_instance_uid
+    return reference
+
+
+def _container(heading: Code, items: list[Dataset]) -> Dataset:
+    return _item("CONTAINS", "CONTAINER", heading, ContinuityOfContent="SEPARATE", ContentSequence=items)
+
+
+def _item(relationship: str, value_type: str, concept: Code | None, **values: object) -> Dataset:
+    item = Dataset()
+    item.RelationshipType = relationship
+    item.ValueType = value_type
+    if concept is not None:
+        item.ConceptNameCodeSequence = [_code(concept)]
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def _code(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code
+    return item
+
+
+def _person_name(name: str) -> str:
+    """Han characters belong into the ideographic group; who has no other name leaves the first one empty."""
+    return name if name.isascii() else f"={name}"
+
+
+def _title(content: ReportContent) -> str:
+    word = "诊断报告" if content.language.startswith("zh") else "Diagnostic Report"
+    return f"{content.modality} {word} V{content.version}"
+
+
+def _local(moment: datetime | None, content: ReportContent, form: str) -> str:
+    return moment.astimezone(ZoneInfo(content.timezone)).strftime(form) if moment else ""
+
+
+def _instance_uid(content: ReportContent, modality: str, version: int) -> str:
+    return derived_uid("report-instance", content.report_uid, modality, str(version))
+
+
+def _series_uid(content: ReportContent, modality: str) -> str:
+    return derived_uid("report-series", content.report_uid, modality)

@@ -12,6 +12,7 @@ from dicom_node.statuses import Status, WrongRequest
 from storage import matching
 from storage.attributes import values_of
 from storage.charsets import CODECS
+from storage.database import utc_now
 from storage.institutions import Service
 from worklist.people import visible_to_device
 
@@ -60,7 +61,7 @@ def find(node: Node, exchange: Exchange) -> None:
             session,
             LEVELS[level][0],
             keys,
-            visible=visible_to_device(session, exchange.device),
+            visible=visible_to_device(session, exchange.device, now=utc_now()),
             limit=MOST_MATCHES,
         )
     for row in rows:

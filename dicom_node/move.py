@@ -8,6 +8,7 @@ from dicom_node import outgoing, sub_operations
 from dicom_node.exchange import Exchange
 from dicom_node.retrieval import Wanted, wanted_by
 from dicom_node.statuses import Status, WrongRequest
+from storage.database import utc_now
 from storage.institutions import Service, find_application_entity
 from worklist.people import visible_to_device
 
@@ -24,8 +25,8 @@ def move(node: Node, exchange: Exchange) -> None:
             raise WrongRequest("the move destination is unknown", status=Status.MOVE_DESTINATION_UNKNOWN)
         # Both must be allowed to have it: a move is no way past a neighbour's door.
         visible = (
-            visible_to_device(session, exchange.device),
-            visible_to_device(session, destination),
+            visible_to_device(session, exchange.device, now=utc_now()),
+            visible_to_device(session, destination, now=utc_now()),
         )
         wanted = wanted_by(session, exchange, *visible)
         session.expunge_all()

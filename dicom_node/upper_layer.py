@@ -149,7 +149,7 @@ class Reactor(dul.DULServiceProvider):  # type: ignore[misc]
                 return
             self.state_machine.do_action(event)
         except Exception as error:
-            # ValueError and OSError are the peer's; the rest would be ours. The message may quote what was sent.
+            # ValueError and OSError are the peer's fault. No message: it may quote what was sent.
             if not isinstance(error, ValueError | OSError):
                 frames = "".join(traceback.format_tb(error.__traceback__)[-2:])
                 log.info("association aborted: %s\n%s", type(error).__name__, frames)

@@ -1,0 +1,160 @@
+"""Who may associate: declared devices, from their own address. Everyone else is told why, and noted."""
+
+import socket
+import struct
+import time
+
+import pytest
+from sqlalchemy import select
+
+from dicom_node.gatekeeper import SHARE_PER_DEVICE, Places, is_at_home, titles
+from dicom_node.node import Node
+from storage.audit import Act, AuditEvent
+from tests.dicom_node.devices import VERIFICATION, associated, dcmtk
+
+
+def audited(node: Node, count: int) -> list[AuditEvent]:
+    """The association rows, once there are `count` of them: they are written a fifth of a second later."""
+    for _ in range(100):
+        with node.database.reading() as session:
+            rows = list(
+                session.scalars(
+                    select(AuditEvent).where(AuditEvent.act == Act.ASSOCIATION).order_by(AuditEvent.seq)
+                )
+            )
+            session.expunge_all()
+        if len(rows) >= count:
+            return rows
+        time.sleep(0.05)
+    return rows
+
+
+def test_a_declared_device_is_heard(node):
+    status, said = dcmtk("echoscu", "-v", node=node)
+
+    assert status == 0
+    assert "Received Echo Response (Success)" in said
+    (row,) = audited(node, 1)
+    assert (row.verb, row.actor, row.institution_code, row.outcome) == (
+        "serve",
+        "ae:T01_CT",
+        "T01",
+        "success",
+    )
+    assert row.detail["counts"] == {"C-ECHO 0000": 1}
+    assert row.source == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "reason"),
+    [
+        ("STRANGER", "READINGCENTER", "Calling AE Title Not Recognized"),
+        ("T01_CT", "SOMEONE_ELSE", "Called AE Title Not Recognized"),
+        ("ELSEWHERE", "READINGCENTER", "Calling AE Title Not Recognized"),
+    ],
+)
+def test_anyone_else_is_refused_and_noted(node, calling, called, reason):
+    status, said = dcmtk("echoscu", "-v", node=node, calling=calling, called=called)
+
+    assert status != 0
+    assert reason in said
+    (row,) = audited(node, 1)
+    assert (row.verb, row.actor, row.outcome) == ("refuse", f"ae:{calling}", "failure")
+    assert row.detail["called"] == called
+
+
+def test_a_device_that_was_ended_is_a_stranger(node):
+    from storage.institutions import ApplicationEntity
+
+    with node.database.transaction() as session:
+        session.get(ApplicationEntity, "T01_CT").is_active = False
+
+    status, _ = dcmtk("echoscu", node=node)
+
+    assert status != 0
+
+
+def test_a_device_negotiates_only_what_it_may(node):
+    with associated(
+        node,
+        (VERIFICATION, ["1.2.840.10008.1.2"]),
+        ("1.2.840.10008.5.1.4.31", ["1.2.840.10008.1.2"]),
+        calling="T01_SENDER",
+    ) as association:
+        accepted = [str(context.abstract_syntax) for context in association.accepted_contexts]
+
+    assert accepted == [VERIFICATION]
+
+
+def test_no_device_takes_every_place():
+    places = Places()
+
+    taken = [places.take(f"10.0.0.{n % 3}", "T01_CT") for n in range(SHARE_PER_DEVICE + 1)]
+    another = places.take("10.0.1.1", "T02_CT")
+
+    assert taken[:-1] == [None] * SHARE_PER_DEVICE
+    assert taken[-1] is not None
+    assert another is None
+
+
+def test_titles_are_harmless_to_a_log():
+    request = (
+        struct.pack(">BBLHH", 1, 0, 68, 1, 0) + b"READINGCENTER   " + b"\x1b[2J\nEVIL       " + bytes(32)
+    )
+
+    assert titles(request) == ("", "READINGCENTER")
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "expected"),
+    [
+        ("*", "203.0.113.9", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("localhost", "127.0.0.1", True),
+        ("192.0.2.7", "127.0.0.1", False),
+        ("no.such.host.invalid", "127.0.0.1", False),
+    ],
+)
+def test_a_device_calls_from_its_own_host(host, address, expected):
+    assert is_at_home(host, address) is expected
+
+
+def test_silent_and_babbling_connections_cost_nobody_anything(node):
+    silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(60)]
+    babbling = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(3)]
+    babbling[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+    babbling[1].sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF))
+    babbling[2].sendall(struct.pack(">BBL", 4, 0, 100))
+
+    started = time.monotonic()
+    status, _ = dcmtk("echoscu", node=node)
+    elapsed = time.monotonic() - started
+    for connection in babbling:
+        connection.settimeout(3)
+
+    assert status == 0
+    assert elapsed < 2
+    assert all(is_closed(connection) for connection in babbling)
+    for connection in silent + babbling:
+        connection.close()
+
+
+def is_closed(connection):
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_pdu_longer_than_agreed_ends_the_association(node):
+    with associated(node, (VERIFICATION, ["1.2.840.10008.1.2"])) as association:
+        raw = association.dul.socket.socket
+        raw.sendall(struct.pack(">BBL", 4, 0, 0xFFFFFFFF) + bytes(1000))
+        for _ in range(100):
+            if not association.is_established:
+                break
+            time.sleep(0.05)
+
+        assert not association.is_established
+    assert dcmtk("echoscu", node=node)[0] == 0

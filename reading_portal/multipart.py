@@ -18,10 +18,10 @@ class BadMultipart(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OutgoingPart:
-    """A part to send: `chunks` gives exactly `length` bytes."""
+    """A part to send: `chunks` gives exactly `length` bytes; None where only reading it tells."""
 
     media_type: str
-    length: int
+    length: int | None
     chunks: Iterable[bytes]
     location: str | None = None
 
@@ -36,7 +36,7 @@ class IncomingPart:
 
 
 class MultipartWriter:
-    """Parts as one body; `length` is exact before the first byte is read."""
+    """Parts as one body; `length` is exact before the first byte is read, or None where a part's is."""
 
     def __init__(self, parts: Sequence[OutgoingPart], *, boundary: str | None = None) -> None:
         self.parts = parts
@@ -45,8 +45,13 @@ class MultipartWriter:
         self._tail = f"\r\n--{self.boundary}--\r\n".encode()
 
     @property
-    def length(self) -> int:
-        return sum(map(len, self._heads)) + sum(part.length for part in self.parts) + len(self._tail)
+    def length(self) -> int | None:
+        total = sum(map(len, self._heads)) + len(self._tail)
+        for part in self.parts:
+            if part.length is None:
+                return None
+            total += part.length
+        return total
 
     def content_type(self, part_type: str) -> str:
         return f'multipart/related; type="{part_type.split(";")[0]}"; boundary={self.boundary}'

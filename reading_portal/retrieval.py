@@ -1,0 +1,189 @@
+"""Which stored instances a person may see, with their headers; what was read once is remembered for a while.
+
+Objects and headers never change, so remembering them is safe; whether they may be seen is asked every time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session
+
+from reading_portal.frames import FrameTable, StoredPixels, describe_pixels, find_frames, read_frame
+from reading_portal.places import locate, open_dataset
+from storage.imaging import Instance, Series, Study
+from storage.objects import ObjectStore
+from worklist.people import Who, visible_to
+from worklist.problems import Missing
+
+T = TypeVar("T")
+LONGEST_BULK = 64 << 20
+
+
+class Recent(Generic[T]):
+    """The last `size` values that were made; shared by threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstance:
+    """What retrieving takes from the rows of an instance, its series and its study."""
+
+    id: int
+    study_pk: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    series_number: int | None
+    instance_number: int | None
+    number_of_frames: int
+    rows: int | None
+    object_key: str
+    size: int
+    dataset_offset: int
+    sha256: str
+    damage: str | None
+
+    @property
+    def tag(self) -> str:
+        """Stands for the bytes in an ETag."""
+        return self.sha256[:20]
+
+
+_COLUMNS: tuple[Any, ...] = (
+    Instance.id,
+    Study.id,
+    Study.study_instance_uid,
+    Series.series_instance_uid,
+    Instance.sop_instance_uid,
+    Instance.sop_class_uid,
+    Instance.transfer_syntax_uid,
+    Series.modality,
+    Series.series_number,
+    Instance.instance_number,
+    Instance.number_of_frames,
+    Instance.rows,
+    Instance.object_key,
+    Instance.size,
+    Instance.dataset_offset,
+    Instance.sha256,
+    Instance.damage,
+)
+_headers: Recent[dict[str, Any]] = Recent(512)
+_tables: Recent[tuple[StoredPixels, FrameTable]] = Recent(4096)
+
+
+def find_visible(
+    session: Session, who: Who, study: str, series: str | None = None, instance: str | None = None
+) -> list[StoredInstance]:
+    """The instances of a study, a series or one, in the order of their numbers. Raises Missing."""
+    statement = _selected(session, who).where(Study.study_instance_uid == study)
+    if series is not None:
+        statement = statement.where(Series.series_instance_uid == series)
+    if instance is not None:
+        statement = statement.where(Instance.sop_instance_uid == instance)
+    found = [_stored(row) for row in session.execute(statement)]
+    if not found:
+        raise Missing("there is no such study, series or instance here")
+    return found
+
+
+def header_of(session: Session, instance: StoredInstance) -> dict[str, Any]:
+    """The header as DICOM JSON without long values. Shared: do not change it."""
+    return _headers.get(
+        instance.object_key,
+        lambda: session.scalars(select(Instance.header).where(Instance.id == instance.id)).one(),
+    )
+
+
+def headers_of(session: Session, instances: Sequence[StoredInstance]) -> list[dict[str, Any]]:
+    """The headers of many, in their order; read in bunches and not remembered."""
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(instances), 500):
+        ids = [instance.id for instance in instances[start : start + 500]]
+        rows = session.execute(select(Instance.id, Instance.header).where(Instance.id.in_(ids)))
+        found |= {row[0]: row[1] for row in rows}
+    return [found.get(instance.id, {}) for instance in instances]
+
+
+def pixels_of(
+    session: Session, objects: ObjectStore, instance: StoredInstance
+) -> tuple[StoredPixels, FrameTable]:
+    """How the frames of an instance are found. Raises NoSuchFrame, Unreadable."""
+
+    def make() -> tuple[StoredPixels, FrameTable]:
+        pixels = describe_pixels(
+            header_of(session, instance),
+            key=instance.object_key,
+            size=instance.size,
+            offset=instance.dataset_offset,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            number_of_frames=instance.number_of_frames,
+        )
+        return pixels, find_frames(objects, pixels)
+
+    return _tables.get(instance.object_key, make)
+
+
+def frame_of(
+    session: Session, objects: ObjectStore, instance: StoredInstance, number: int
+) -> tuple[bytes, str]:
+    """Frame `number` (from 1) and the transfer syntax that it is in. Raises NoSuchFrame, Unreadable."""
+    pixels, table = pixels_of(session, objects, instance)
+    return read_frame(objects, pixels, table, number), pixels.served_transfer_syntax_uid
+
+
+def bulk_of(objects: ObjectStore, instance: StoredInstance, path: tuple[int, ...]) -> bytes | None:
+    """A long value that the header left out, as stored; None where it is absent."""
+    dataset = open_dataset(
+        objects,
+        instance.object_key,
+        size=instance.size,
+        offset=instance.dataset_offset,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+    )
+    try:
+        place = locate(dataset, instance.transfer_syntax_uid, path)
+        if place is None or place.length is None or place.length > LONGEST_BULK:
+            return None
+        return dataset.read(place.at, place.length)
+    finally:
+        dataset.close()
+
+
+def _selected(session: Session, who: Who) -> Select[Any]:
+    return (
+        select(*_COLUMNS)
+        .join(Series, Series.id == Instance.series_pk)
+        .join(Study, Study.id == Series.study_pk)
+        .where(visible_to(session, who, Study))
+        .order_by(Series.series_number, Series.id, Instance.instance_number, Instance.id)
+    )
+
+
+def _stored(row: Row[Any]) -> StoredInstance:
+    return StoredInstance(*tuple(row))

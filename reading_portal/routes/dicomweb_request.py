@@ -1,0 +1,119 @@
+"""What every DICOMweb route is given, and how its answers are shaped."""
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Header, HTTPException, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
+
+from reading_portal.dependencies import CurrentPractitioner, Now, Objects, ReadSession, TheDatabase
+from reading_portal.frames import FrameTable, NoSuchFrame, StoredPixels
+from reading_portal.multipart import MultipartWriter
+from reading_portal.places import Unreadable
+from reading_portal.retrieval import StoredInstance, find_visible, pixels_of
+from reading_portal.viewing import note_view
+from storage.audit import Act
+from storage.database import Database
+from storage.objects import ObjectStore
+from worklist.people import Who
+
+Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
+# What was stored never changes: a browser that has it need not ask again; nobody between may keep it.
+FOR_EVER = "private, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request for stored things: who asks, what they accept, and where to look."""
+
+    request: Request
+    session: Session
+    database: Database
+    objects: ObjectStore
+    who: Who
+    now: datetime
+    accept: str | None
+
+    def find(
+        self, study: str, series: str | None = None, instance: str | None = None
+    ) -> list[StoredInstance]:
+        """What of it the person may see; problems.Missing where that is nothing."""
+        return find_visible(self.session, self.who, study, series, instance)
+
+    def pixels_of(self, one: StoredInstance) -> tuple[StoredPixels, FrameTable]:
+        try:
+            return pixels_of(self.session, self.objects, one)
+        except NoSuchFrame as error:
+            raise HTTPException(404, str(error)) from error
+        except Unreadable as error:
+            raise HTTPException(422, str(error)) from error
+
+    def note(self, study: str, act: Act = Act.VIEW, verb: str = "view") -> None:
+        note_view(self.database, self.who, study, now=self.now, act=act, verb=verb)
+
+    def has(self, etag: str) -> bool:
+        return etag in self.request.headers.get("if-none-match", "")
+
+    @property
+    def base(self) -> str:
+        """The address of this service, as the client called it."""
+        return str(self.request.url.replace(query="", fragment="")).split("/dicom-web/")[0] + "/dicom-web"
+
+
+def asked(
+    request: Request,
+    session: ReadSession,
+    database: TheDatabase,
+    objects: Objects,
+    who: CurrentPractitioner,
+    now: Now,
+    accept: Annotated[str | None, Header()] = None,
+    accept_query: Annotated[str | None, Query(alias="accept", max_length=1000)] = None,
+) -> Asked:
+    # PS3.18 8.3.3.1: the query parameter goes before the header.
+    return Asked(request, session, database, objects, who, now, accept_query or accept)
+
+
+Ask = Annotated[Asked, Depends(asked, scope="function")]
+
+
+def address(base: str, one: StoredInstance) -> str:
+    return (
+        f"{base}/studies/{one.study_instance_uid}/series/{one.series_instance_uid}"
+        f"/instances/{one.sop_instance_uid}"
+    )
+
+
+def multipart(
+    writer: MultipartWriter, part_type: str, headers: dict[str, str] | None = None, syntax: str | None = None
+) -> Response:
+    """A streamed multipart answer, with its length where that is known."""
+    sent = dict(headers or {})
+    if writer.length is not None:
+        sent["Content-Length"] = str(writer.length)
+    content_type = writer.content_type(part_type)
+    if syntax is not None:
+        content_type += f"; transfer-syntax={syntax}"
+    return StreamingResponse(iter(writer), media_type=content_type, headers=sent)
+
+
+def json_answer(
+    request: Request, body: bytes, media_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    """JSON with an ETag, gzip where the client takes it: the headers of a series shrink thirty-fold."""
+    sent = {
+        "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Accept-Encoding",
+    } | (headers or {})
+    if sent["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=sent)
+    if len(body) > 1000 and "gzip" in request.headers.get("accept-encoding", ""):
+        squeezer = zlib.compressobj(4, wbits=31)
+        body = squeezer.compress(body) + squeezer.flush()
+        sent["Content-Encoding"] = "gzip"
+    return Response(body, media_type=media_type, headers=sent)

@@ -1,0 +1,87 @@
+"""What the reading page draws from: the manifest of a study, and its ECG."""
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+from sqlalchemy import select
+
+from reading_portal.decoding import CannotRender
+from reading_portal.dicom_json import dumps
+from reading_portal.manifest import manifest_of
+from reading_portal.places import Unreadable
+from reading_portal.retrieval import StoredInstance, bulk_of, header_of, headers_of
+from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
+from reading_portal.waveforms import ecg_json, read_ecg
+from storage.imaging import Patient, Study
+from worklist.people import visible_to
+from worklist.problems import Missing
+
+router = APIRouter(prefix="/api/viewer", tags=["viewer"])
+
+MOST_PRIORS = 50
+
+
+@router.get("/studies/{study}/manifest")
+def study_manifest(study: Uid, ask: Ask) -> Response:
+    """Every header of a study in one small answer: attributes common to a series are stated once."""
+    found = ask.find(study)
+    row = _study(ask, study)
+    headers = headers_of(ask.session, found)
+    manifest = manifest_of(row, row.patient, list(zip(found, headers, strict=True)))
+    manifest["priors"] = [_prior(prior) for prior in _priors(ask, row)]
+    ask.note(study)
+    return json_answer(ask.request, dumps(manifest), "application/json")
+
+
+@router.get("/studies/{study}/ecg")
+def study_ecg(study: Uid, ask: Ask, instance: str | None = None) -> Response:
+    """The newest ECG of a study, or the one that `instance` names: microvolts, and what the device said."""
+    one = _waveform(ask, ask.find(study), instance)
+    ask.note(study)
+    try:
+        ecg = read_ecg(header_of(ask.session, one), lambda path: bulk_of(ask.objects, one, path))
+    except (CannotRender, Unreadable) as error:
+        raise HTTPException(422, str(error)) from error
+    told = {"study_instance_uid": study, "sop_instance_uid": one.sop_instance_uid} | ecg_json(ecg)
+    return json_answer(ask.request, dumps(told), "application/json")
+
+
+def _waveform(ask: Asked, found: list[StoredInstance], instance: str | None) -> StoredInstance:
+    for one in reversed(found):
+        if instance in (None, one.sop_instance_uid) and "54000100" in header_of(ask.session, one):
+            return one
+    raise Missing("the study holds no such ECG")
+
+
+def _study(ask: Asked, study: str) -> Study:
+    return ask.session.scalars(
+        select(Study).where(Study.study_instance_uid == study, visible_to(ask.session, ask.who, Study))
+    ).one()
+
+
+def _priors(ask: Asked, study: Study) -> list[Study]:
+    """Other studies of the same person that the caller may see, newest first."""
+    same = Patient.id == study.patient_pk
+    if study.patient.person_id is not None:
+        same = same | (Patient.person_id == study.patient.person_id)
+    statement = (
+        select(Study)
+        .join(Patient, Patient.id == Study.patient_pk)
+        .where(
+            same, Study.id != study.id, visible_to(ask.session, ask.who, Study), Study.number_of_instances > 0
+        )
+        .order_by(Study.study_date.desc(), Study.id.desc())
+        .limit(MOST_PRIORS)
+    )
+    return list(ask.session.scalars(statement))
+
+
+def _prior(study: Study) -> dict[str, Any]:
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "study_date": study.study_date.strftime("%Y%m%d") if study.study_date else "",
+        "description": study.study_description,
+        "modality": study.modality,
+        "body_part": study.body_part_examined,
+        "manifest": f"/api/viewer/studies/{study.study_instance_uid}/manifest",
+    }

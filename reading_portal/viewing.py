@@ -1,0 +1,52 @@
+"""Who looked at which study: one audit event per person, study and hour, however many frames that takes."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+
+from sqlalchemy import exists, select
+
+from storage import audit
+from storage.audit import Act, AuditEvent
+from storage.database import Database
+from worklist.people import Who
+
+_told: set[tuple[str, str, str, str, datetime]] = set()
+_lock = threading.Lock()
+
+
+def note_view(
+    database: Database,
+    who: Who,
+    study_instance_uid: str,
+    *,
+    now: datetime,
+    act: Act = Act.VIEW,
+    verb: str = "view",
+) -> None:
+    """Audit that this person looked at this study, unless that stands there already for this hour."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    subject = f"study:{study_instance_uid}"
+    seen = (str(database.url), who.username, subject, verb, hour)
+    if seen in _told:
+        return
+    with database.transaction() as session:
+        # Another process may have told it.
+        is_known = session.scalar(
+            select(
+                exists().where(
+                    AuditEvent.subject == subject,
+                    AuditEvent.actor == who.actor.name,
+                    AuditEvent.act == act.value,
+                    AuditEvent.verb == verb,
+                    AuditEvent.at >= hour,
+                )
+            )
+        )
+        if not is_known:
+            audit.record(session, act, verb, subject, by=who.actor, at=now)
+    with _lock:
+        for old in [one for one in _told if one[4] != hour]:
+            _told.discard(old)
+        _told.add(seen)

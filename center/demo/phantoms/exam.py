@@ -79,6 +79,8 @@ def start_instance(
     dataset.SOPInstanceUID = derived_uid(exam.study_instance_uid, str(series), str(instance))
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = dataset.AcquisitionDate = day
     dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = dataset.AcquisitionTime = clock
+    if exam.acquired_at.tzinfo is not None:
+        dataset.TimezoneOffsetFromUTC = exam.acquired_at.strftime("%z")
     dataset.AccessionNumber = exam.accession_number
     dataset.Modality = modality
     dataset.Manufacturer, dataset.ManufacturerModelName = equipment

@@ -332,23 +332,28 @@ def noisy_slices(volume: Volume, exam: Exam) -> Iterator[tuple[int, NDArray[np.i
         yield k, np.clip(np.rint(picture), -1024, 3071).astype(np.int16)
 
 
-def thorax(exam: Exam, folder: Path) -> Iterator[Dataset]:
-    """The slices of one chest CT, head first, as CT Image objects (PS3.3 A.3)."""
+def thorax(exam: Exam, folder: Path, *, every: int = 1) -> Iterator[Dataset]:
+    """The slices of one chest CT, head first, as CT Image objects (PS3.3 A.3); `every` thins them out."""
     volume = open_volume(folder, 1 + exam.seed % 2)
     # The same phantom in a larger or smaller patient: the field of view follows the body.
     scale = 0.95 + 0.01 * (exam.seed % 9)
-    for number, (k, picture) in enumerate(noisy_slices(volume, exam), 1):
-        yield _ct_image(exam, picture, number=number, z=(LOWEST + SPACING * k) * scale, scale=scale)
+    wanted = range(0, SLICES, every)
+    chosen = ((k, picture) for k, picture in noisy_slices(volume, exam) if k in wanted)
+    for number, (k, picture) in enumerate(chosen, 1):
+        z = (LOWEST + SPACING * k) * scale
+        yield _ct_image(exam, picture, number=number, z=z, scale=scale, every=every)
 
 
-def _ct_image(exam: Exam, picture: NDArray[np.int16], *, number: int, z: float, scale: float) -> Dataset:
+def _ct_image(
+    exam: Exam, picture: NDArray[np.int16], *, number: int, z: float, scale: float, every: int
+) -> Dataset:
     dataset = start_instance(
         exam,
         sop_class_uid=CT_IMAGE,
         modality="CT",
         series=2,
         instance=number,
-        series_description="胸部平扫 1.5mm",
+        series_description=f"胸部平扫 {SPACING * every:g}mm",
         equipment=("Yunling Demo", "CT-64"),
         protocol="Chest routine",
     )
@@ -361,8 +366,8 @@ def _ct_image(exam: Exam, picture: NDArray[np.int16], *, number: int, z: float, 
     dataset.ConvolutionKernel = "STANDARD"
     dataset.GantryDetectorTilt = "0"
     dataset.AcquisitionNumber = 1
-    dataset.SliceThickness = f"{SPACING * scale:.4g}"
-    dataset.SpacingBetweenSlices = f"{SPACING * scale:.6g}"
+    dataset.SliceThickness = f"{SPACING * every * scale:.4g}"
+    dataset.SpacingBetweenSlices = f"{SPACING * every * scale:.6g}"
     dataset.ReconstructionDiameter = f"{SIZE * PIXEL * scale:.1f}"
     dataset.PixelSpacing = [f"{PIXEL * scale:.6g}"] * 2
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]

@@ -14,7 +14,7 @@ export class Grid {
   constructor(private readonly root: HTMLElement, private readonly engine: RenderingEngine,
     private readonly previews: PreviewStack, private readonly listener: ViewportListener,
     private readonly changed: () => void, private readonly dropped: (viewport: ReadingViewport, id: string) => void) {
-    new ResizeObserver(() => this.engine.resize(true, true)).observe(root);
+    new ResizeObserver(() => this.resize()).observe(root);
   }
 
   get active(): ReadingViewport {
@@ -32,7 +32,7 @@ export class Grid {
     this.viewports.forEach((viewport, number) => { viewport.cell.hidden = number >= CELLS[layout]; });
     if (this.activeNumber >= CELLS[layout]) this.activeNumber = 0;
     this.activate(this.active, false);
-    this.engine.resize(true, true);
+    this.resize();
   }
 
   nextLayout(): void {
@@ -55,7 +55,22 @@ export class Grid {
   toggleFull(): void {
     const isFull = this.root.classList.toggle("is-full");
     document.documentElement.classList.toggle("viewer-is-full", isFull);
+    this.resize();
+  }
+
+  /** Fit canvases to their cells; an image that filled its cell fills it again, a zoomed one stays as zoomed. */
+  private resize(attempts = 5): void {
+    const shown = this.visible.filter((viewport) => viewport.hasImage);
+    const presentations = shown.map((viewport) => viewport.stack.getViewPresentation());
     this.engine.resize(true, true);
+    // Cornerstone skips a resize while a frame is pending and does not come back to it.
+    const isDone = shown.every(({ host }) => {
+      const canvas = host.querySelector("canvas");
+      return !canvas || !host.clientWidth || Math.abs(canvas.width - host.clientWidth * devicePixelRatio) < 2;
+    });
+    if (isDone) shown.forEach((viewport, index) => viewport.stack.setViewPresentation(presentations[index]!));
+    if (isDone) this.engine.render();
+    else if (attempts > 0) requestAnimationFrame(() => this.resize(attempts - 1));
   }
 
   get isFull(): boolean {

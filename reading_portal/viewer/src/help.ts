@@ -2,7 +2,7 @@
 import { word, type WordKey } from "./words";
 
 const ROWS: [keys: string, words: WordKey[]][] = [
-  ["1 – 9", ["action_presets"]],
+  ["1…9", ["action_presets"]],
   ["↑ ↓ ← →", ["action_scroll"]],
   ["PgUp PgDn", ["action_page"]],
   ["Home End", ["action_ends"]],
@@ -40,7 +40,7 @@ export class Help {
     const list = document.createElement("dl");
     for (const [keys, words] of ROWS) {
       const term = document.createElement("dt");
-      term.append(...keys.split(" ").filter((key) => key !== "–").map((key) => {
+      term.append(...keys.split(" ").map((key) => {
         const cap = document.createElement("kbd");
         cap.textContent = key;
         return cap;

@@ -6,6 +6,7 @@ import { listenToKeys, returnToText, type Commands } from "./keyboard";
 import { fetchManifest } from "./manifest";
 import type { Page } from "./page";
 import { presetsFor } from "./presets";
+import { Toast } from "./toast";
 import { Toolbar, type ToolbarButton } from "./toolbar";
 import { TOOLS, ToolBox, deleteMeasurements, type ToolName } from "./tools";
 import { Viewer } from "./viewer";
@@ -18,8 +19,9 @@ export async function bootImages(page: Page): Promise<void> {
   const engine = startCornerstone();
   let toolbar: Toolbar | undefined;
   const tools = new ToolBox(() => toolbar?.refresh());
-  const say = (sentence: string): void => { if (toolbar) announce(toolbar.status, sentence); };
-  const viewer: Viewer = new Viewer(page, engine, grid, strip, () => { if (toolbar) fillPresets(toolbar, viewer); }, say);
+  const toast = new Toast(page.section);
+  const viewer: Viewer = new Viewer(page, engine, grid, strip, () => { if (toolbar) fillPresets(toolbar, viewer); },
+    (sentence) => toast.say(sentence));
   viewer.mark("script");
   const help = new Help(page.section);
   grid.addEventListener("viewport:enabled", (event) => tools.add((event as CustomEvent<string>).detail));
@@ -115,12 +117,4 @@ function fillPresets(toolbar: Toolbar, viewer: Viewer): void {
     toolbar.presets.value = "";
     viewer.grid.activate(viewer.grid.active);
   };
-}
-
-let fading = 0;
-
-function announce(status: HTMLElement, sentence: string): void {
-  status.textContent = sentence;
-  clearTimeout(fading);
-  fading = window.setTimeout(() => { status.textContent = ""; }, 4000);
 }

@@ -21,9 +21,11 @@ export function markQuality(mark: HTMLElement, quality: Quality): void {
   mark.textContent = quality === "empty" ? "" : word(quality as WordKey);
 }
 
-/** Everything that the archive holds is on the screen: nothing is a preview, half loaded or missing. */
+const SETTLED = new Set<Quality>(["lossless", "lossy", "empty"]);
+
+/** `lossless`: all that the archive holds is on the screen; nothing is a preview, half loaded or missing. */
 export function announceQuality(viewports: ViewportQuality[]): void {
-  const shown = viewports.filter((viewport) => viewport.quality !== "empty");
-  const lossless = shown.length > 0 && shown.every(({ quality }) => quality === "lossless" || quality === "lossy");
+  const opened = viewports.filter(({ study_instance_uid }) => study_instance_uid);
+  const lossless = opened.length > 0 && opened.every(({ quality }) => SETTLED.has(quality));
   document.dispatchEvent(new CustomEvent("viewer:quality", { detail: { lossless, viewports } }));
 }

@@ -14,7 +14,6 @@ export interface ToolbarButton {
 export class Toolbar {
   private readonly buttons: [HTMLButtonElement, ToolbarButton][] = [];
   readonly presets: HTMLSelectElement;
-  readonly status: HTMLElement;
 
   constructor(bar: HTMLElement, rows: ToolbarButton[]) {
     bar.setAttribute("role", "toolbar");
@@ -32,9 +31,6 @@ export class Toolbar {
     this.presets.className = "presets";
     this.presets.title = word("presets");
     this.presets.setAttribute("aria-label", word("presets"));
-    this.status = bar.appendChild(document.createElement("div"));
-    this.status.className = "status";
-    this.status.setAttribute("role", "status");
   }
 
   refresh(): void {

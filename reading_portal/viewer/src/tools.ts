@@ -23,7 +23,7 @@ export const TOOLS: Record<ToolName, ToolRow> = {
   zoom: row(ZoomTool, "tool_zoom"),
   pan: row(PanTool, "tool_pan"),
   scroll: row(StackScrollTool, "tool_scroll"),
-  magnify: row(MagnifyTool, "tool_magnify", { magnifySize: 3, magnifyWidth: 260, magnifyHeight: 260 }),
+  magnify: row(MagnifyTool, "tool_magnify", { magnifySize: 6, magnifyWidth: 260, magnifyHeight: 260 }),
   length: row(LengthTool, "tool_length", { getTextLines: lengthLines }, true),
   angle: row(AngleTool, "tool_angle", { getTextLines: angleLines }, true),
   ellipse: row(EllipticalROITool, "tool_ellipse", { getTextLines: ellipseLines }, true),

@@ -195,6 +195,19 @@ export class Viewer implements ViewportListener {
     }
   }
 
+  /** A comparison is only fair under one window: current and prior of one modality share it. */
+  windowChanged(viewport: ReadingViewport): void {
+    const window = viewport.window();
+    if (this.isFollowing || !window || viewport !== this.grid.active) return;
+    this.isFollowing = true;
+    for (const other of this.grid.visible) {
+      const isComparison = other.displaySet?.isPrior !== viewport.displaySet?.isPrior
+        && other.displaySet?.modality === viewport.displaySet?.modality && viewport.displaySet?.modality === "CT";
+      if (other !== viewport && other.hasImage && isComparison) other.setWindow(window);
+    }
+    this.isFollowing = false;
+  }
+
   waiting(viewport: ReadingViewport, isWaiting: boolean): void {
     if (isWaiting) this.waitingFor.add(viewport);
     else this.waitingFor.delete(viewport);

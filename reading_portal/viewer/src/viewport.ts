@@ -19,11 +19,13 @@ import { finalQuality, markQuality, type Quality } from "./quality";
 import { isVideo, nameOf } from "./transfer_syntaxes";
 import { word } from "./words";
 
+const PATIENCE_S = 60;
 const { Events, ImageQualityStatus, ViewportType } = Enums;
 
 export interface ViewportListener {
   shown(viewport: ReadingViewport): void;
   moved(viewport: ReadingViewport): void;
+  windowChanged(viewport: ReadingViewport): void;
   waiting(viewport: ReadingViewport, isWaiting: boolean): void;
   qualityChanged(viewport: ReadingViewport): void;
   isKeyImage(frame: Frame): boolean;
@@ -40,10 +42,10 @@ export class ReadingViewport {
   private readonly message: HTMLElement;
   private readonly thumb: HTMLElement;
   private isEnabled = false;
-  private isMirrored = false;
   private wanted = 0;
   private ownWindow: Window | undefined;
   private cursor: Point2 | undefined;
+  private patience = 0;
 
   constructor(private readonly engine: RenderingEngine, readonly cell: HTMLElement, readonly number: number,
     private readonly previews: PreviewStack, private readonly listener: ViewportListener) {
@@ -88,21 +90,26 @@ export class ReadingViewport {
     this.wanted = Math.max(0, Math.min(index, displaySet.frames.length - 1));
     this.message.hidden = true;
     this.ownWindow = undefined;
-    this.isMirrored = false;
     this.cell.classList.remove("is-empty");
     const frame = this.frame;
-    if (!frame) return this.say(word("no_pixels", displaySet.description || displaySet.modality), "empty");
+    if (!frame) {
+      this.preview.hide();
+      if (this.isEnabled) this.engine.disableElement(this.id);
+      this.isEnabled = false;
+      return this.say(word("no_pixels", displaySet.description || displaySet.modality), "empty");
+    }
     this.preview.keepOnly(frame);
     this.showPreview(frame);
     this.setQuality("preview");
     this.write();
     if (isVideo(frame.instance.transferSyntaxUID)) return this.say(sentenceFor(frame, undefined), "failed");
-    registerMetadata(displaySet);
     for (const each of displaySet.frames) rememberHeader(each.imageId, each.instance.attributes, each.number);
     this.enable();
-    this.listener.waiting(this, true);
+    this.wait();
     const opened = displaySet.id;
     try {
+      await registerMetadata(displaySet);
+      if (this.displaySet?.id !== opened) return;
       await this.stack.setStack(displaySet.frames.map(({ imageId }) => imageId), this.wanted);
     } catch (error) {
       this.say(sentenceFor(frame, error), "failed");
@@ -167,7 +174,6 @@ export class ReadingViewport {
 
   flip(): void {
     if (!this.hasImage) return;
-    this.isMirrored = !this.isMirrored;
     this.stack.setViewPresentation({ flipHorizontal: !this.stack.getViewPresentation().flipHorizontal });
     this.stack.render();
   }
@@ -176,7 +182,6 @@ export class ReadingViewport {
     if (!this.hasImage) return;
     this.stack.resetProperties();
     this.stack.resetCamera();
-    this.isMirrored = false;
     this.applyOpeningState();
     this.stack.render();
   }
@@ -219,7 +224,7 @@ export class ReadingViewport {
       displaySet, frame, index: this.wanted,
       window: isReady && !this.stack.getCornerstoneImage().color ? this.window() : undefined,
       zoom: isReady ? this.stack.getZoom() : undefined,
-      isInverted: !!properties.invert, isMirrored: this.isMirrored, isCPU: usesCPU(),
+      isInverted: isReady && !!properties.invert !== this.stack.getCornerstoneImage().invert, isMirrored: isReady && this.isMirrored(), isCPU: usesCPU(),
       isKeyImage: this.listener.isKeyImage(frame), readout: this.readout(),
     });
     const count = displaySet.frames.length;
@@ -233,6 +238,8 @@ export class ReadingViewport {
     this.engine.enableElement({ viewportId: this.id, element: this.host, type: ViewportType.STACK,
       defaultOptions: { background: [0, 0, 0] } });
     this.isEnabled = true;
+    // Focus belongs to the cell: Cornerstone makes its element focusable and then swallows every key, Tab included.
+    this.host.removeAttribute("tabindex");
     this.cell.dispatchEvent(new CustomEvent("viewport:enabled", { bubbles: true, detail: this.id }));
   }
 
@@ -253,6 +260,7 @@ export class ReadingViewport {
     on(Events.IMAGE_RENDERED, () => this.rendered());
     on(Events.STACK_VIEWPORT_SCROLL, (event) => this.wantSlice(event.detail.newImageIdIndex));
     on(Events.PRE_STACK_NEW_IMAGE, (event) => this.wantSlice(event.detail.imageIdIndex));
+    on(Events.VOI_MODIFIED, () => this.listener.windowChanged(this));
     this.host.addEventListener("pointermove", (event) => this.pointAt(event));
     this.host.addEventListener("pointerleave", () => { this.cursor = undefined; this.write(); });
   }
@@ -264,7 +272,7 @@ export class ReadingViewport {
     if (!frame || !this.isEnabled || this.stack.getCornerstoneImage()?.imageId === frame.imageId) return;
     if (isNew) this.message.hidden = true;
     this.showPreview(frame);
-    this.listener.waiting(this, true);
+    this.wait();
     this.write();
     if (isNew) this.listener.moved(this);
   }
@@ -280,8 +288,20 @@ export class ReadingViewport {
     requestAnimationFrame(() => { if (this.frame === frame) this.preview.hide(); });
     this.setQuality(isWhole ? finalQuality(frame) : "loading_lossy");
     this.write();
-    if (isWhole) this.listener.waiting(this, false);
+    if (isWhole) this.arrived();
     this.listener.shown(this);
+  }
+
+  /** Some broken objects make the decoder fall silent instead of failing; the reader must not wait for ever. */
+  private wait(): void {
+    this.listener.waiting(this, true);
+    clearTimeout(this.patience);
+    this.patience = window.setTimeout(() => this.say(word("fail_silent", PATIENCE_S), "failed"), PATIENCE_S * 1000);
+  }
+
+  private arrived(): void {
+    clearTimeout(this.patience);
+    this.listener.waiting(this, false);
   }
 
   private showPreview(frame: Frame): void {
@@ -332,6 +352,11 @@ export class ReadingViewport {
     return [values[0] ?? "", values[1] ?? ""];
   }
 
+  private isMirrored(): boolean {
+    const { flipHorizontal, flipVertical } = this.stack.getViewPresentation();
+    return !!flipHorizontal !== !!flipVertical;
+  }
+
   private readout(): string | undefined {
     const value = this.cursor ? this.value(this.cursor) : undefined;
     if (value === undefined || !this.cursor || !this.frame) return undefined;
@@ -358,7 +383,7 @@ export class ReadingViewport {
     this.message.replaceChildren(line, ...(this.frame && !isVideo(this.frame.instance.transferSyntaxUID) ? [retry] : []));
     this.message.hidden = false;
     this.message.dataset["syntax"] = this.frame ? nameOf(this.frame.instance.transferSyntaxUID) : "";
-    this.listener.waiting(this, false);
+    this.arrived();
     this.setQuality(quality);
     this.write();
     if (!this.frame) this.overlay.clear();

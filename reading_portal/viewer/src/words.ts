@@ -96,6 +96,7 @@ const WORDS = {
   fail_http: ["服务器未能提供此图像（HTTP {0}）", "The server could not deliver this image (HTTP {0})"],
   fail_network: ["网络中断，图像未能取得", "The network failed; the image did not arrive"],
   fail_decode: ["无法解码此图像（{0}）", "This image cannot be decoded ({0})"],
+  fail_silent: ["{0} 秒内未能显示此图像", "This image has not appeared within {0} seconds"],
   fail_manifest: ["检查清单无法取得：{0}", "The study's manifest could not be fetched: {0}"],
   fail_start: ["影像阅片器未能启动：{0}", "The viewer did not start: {0}"],
   retry: ["重试", "Retry"],

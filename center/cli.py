@@ -25,7 +25,7 @@ OVERRIDES = ("data", "http_port", "dicom_port", "dicom_tls_port")
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The console script. Never returns; never shows a traceback for what a person can mend."""
-    arguments = _parser().parse_args(words)
+    arguments = parser().parse_args(words)
     try:
         status = _run(arguments)
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _verify_report(arguments: argparse.Namespace, settings: Settings) -> int:
 # --- Words ----------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reading-center",
         description="A shared diagnostic centre for a county.",

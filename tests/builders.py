@@ -1,0 +1,187 @@
+"""What the tests are about: orders, exams with real instances, tasks; made through the product's own doors."""
+
+import io
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from storage.database import Database, utc_now
+from storage.headers import meta_bytes, read_header
+from storage.imaging import Study
+from storage.instances import Kept, Sender, keep_instance
+from storage.objects import ObjectStore
+from storage.uids import new_uid
+from tests.cast import person
+from worklist.arrivals import settle
+from worklist.orders import NewOrder, NewPatient, ServiceRequest, place_order
+from worklist.reading_tasks import ReadingTask, task_of
+
+ZHANG = NewPatient(
+    patient_id="P001",
+    name="张三",
+    name_phonetic="Zhang San",
+    sex="M",
+    birth_date=date(1958, 3, 14),
+    national_id="110105195803140038",
+)
+SOURCES = {"CT": "CT_small.dcm", "MR": "MR_small.dcm", "ECG": "waveform_ecg.dcm"}
+
+
+@dataclass(frozen=True)
+class Exam:
+    """One exam of the tests, by the keys of its rows."""
+
+    study_instance_uid: str
+    order_id: int
+    accession_number: str
+    sop_instance_uids: tuple[str, ...]
+    task_id: int | None
+
+
+def an_order(
+    database: Database,
+    *,
+    by: str = "ma",
+    institution: str = "T01",
+    modality: str = "CT",
+    body_part: str = "CHEST",
+    patient: NewPatient = ZHANG,
+    priority: str = "routine",
+    pathway: str | None = None,
+    now: datetime | None = None,
+) -> ServiceRequest:
+    """An order for Zhang San of Qingshi, placed by Technician Ma."""
+
+    with database.transaction() as session:
+        order = place_order(
+            session,
+            NewOrder(
+                institution=institution,
+                patient=patient,
+                modality=modality,
+                body_part=body_part,
+                priority=priority,
+                pathway=pathway,
+                clinical_information="咳嗽两周，吸烟四十年",
+                question="肺部占位？",
+            ),
+            by=person(session, by),
+            now=now or utc_now(),
+        )
+        session.refresh(order, ["patient"])
+        return order
+
+
+def a_dataset(
+    *,
+    modality: str = "CT",
+    study_instance_uid: str | None = None,
+    series_instance_uid: str | None = None,
+    accession_number: str = "",
+    patient_id: str = "P001",
+    patient_name: str = "Zhang^San=张^三",
+    body_part: str = "CHEST",
+    number: int = 1,
+) -> Dataset:
+    """A real picture from pydicom's own files, as if this patient's exam."""
+    dataset = dcmread(str(get_testdata_file(SOURCES[modality])))
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName, dataset.PatientID = patient_name, patient_id
+    dataset.PatientBirthDate, dataset.PatientSex = "19580314", "M"
+    dataset.AccessionNumber = accession_number
+    dataset.StudyInstanceUID = study_instance_uid or new_uid()
+    dataset.SeriesInstanceUID = series_instance_uid or new_uid()
+    dataset.SOPInstanceUID = new_uid()
+    dataset.InstanceNumber = number
+    dataset.StudyDate, dataset.StudyTime = f"{utc_now():%Y%m%d}", "083000"
+    dataset.BodyPartExamined = body_part
+    for keyword in ("IssuerOfPatientID", "OtherPatientIDs", "OtherPatientIDsSequence"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    return dataset
+
+
+def bytes_of(dataset: Dataset) -> bytes:
+    """The dataset as it travels in a C-STORE, Explicit VR Little Endian."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    dataset.remove_private_tags()
+    write_dataset(buffer, dataset)
+    return buffer.getvalue()
+
+
+def keep(
+    database: Database, objects: ObjectStore, dataset: Dataset, *, ae_title: str = "T01_CT", institution: str = "T01"
+) -> Kept:
+    """Keep a dataset as if the device had sent it."""
+    raw = bytes_of(dataset)
+    syntax = str(ExplicitVRLittleEndian)
+    header = read_header(raw, syntax)
+    return keep_instance(
+        database,
+        objects,
+        header=header,
+        meta=meta_bytes(header.sop_class_uid, header.sop_instance_uid, syntax, ae_title),
+        dataset=io.BytesIO(raw),
+        sender=Sender(ae_title, institution, "127.0.0.1"),
+    )
+
+
+def an_exam(
+    database: Database,
+    objects: ObjectStore,
+    *,
+    modality: str = "CT",
+    body_part: str = "CHEST",
+    images: int = 2,
+    institution: str = "T01",
+    by: str = "ma",
+    patient: NewPatient = ZHANG,
+    priority: str = "routine",
+    pathway: str | None = None,
+    is_settled: bool = True,
+) -> Exam:
+    """An order, its images, and, once settled, its reading task."""
+    order = an_order(
+        database,
+        by=by,
+        institution=institution,
+        modality=modality,
+        body_part=body_part,
+        patient=patient,
+        priority=priority,
+        pathway=pathway,
+    )
+    series_instance_uid = new_uid()
+    uids = []
+    for number in range(1, images + 1):
+        dataset = a_dataset(
+            modality=modality,
+            study_instance_uid=order.study_instance_uid,
+            series_instance_uid=series_instance_uid,
+            accession_number=order.accession_number,
+            patient_id=patient.patient_id,
+            patient_name=order.patient.name,
+            body_part=body_part,
+            number=number,
+        )
+        keep(database, objects, dataset, ae_title=f"{institution}_{modality}", institution=institution)
+        uids.append(str(dataset.SOPInstanceUID))
+    task_id = settle_exam(database, order.study_instance_uid) if is_settled else None
+    return Exam(order.study_instance_uid, order.id, order.accession_number, tuple(uids), task_id)
+
+
+def settle_exam(database: Database, study_instance_uid: str) -> int | None:
+    """The study stopped growing; the id of its task."""
+    with database.transaction() as session:
+        study = session.query(Study).filter_by(study_instance_uid=study_instance_uid).one()
+        settle(session, study, "quiet", now=utc_now())
+        session.flush()
+        task: ReadingTask | None = task_of(session, study)
+        return task.id if task else None

@@ -26,9 +26,9 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep, ModalityWorklis
 from center import logs
 from center.demo import county, performed_step
 from center.demo.county import Device
+from center.demo.performed_step import SentInstance
 from center.demo.phantoms.exam import Exam
 from center.demo.phantoms.repertoire import draw
-from center.demo.performed_step import SentInstance
 from center.demo.processes import die_with_parent
 from storage.uids import derived_uid
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from reading_portal.pages import (
+    reading,
     sign_in,
     worklist,
 )
@@ -11,5 +12,5 @@ from reading_portal.pages.visit import problem_page
 __all__ = ["problem_page", "router"]
 
 router = APIRouter(include_in_schema=False)
-for _noun in (sign_in, worklist):
+for _noun in (sign_in, worklist, reading):
     router.include_router(_noun.router)

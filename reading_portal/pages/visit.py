@@ -44,14 +44,34 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 
 # What the scripts of a page say; they find it in data-words of <body>.
 SCRIPT_WORDS = (
-    "live", "reconnecting", "Nothing is waiting for you now.", "The line is down; what you type is kept here.",
-    "Something went wrong ({0}).", "saved {0}", "saving…", "not saved yet", "kept on this computer only",
-    "Released.", "Copied.", "This session has ended. Sign in again in another tab; your text stays here.",
-    "Images were not all shown losslessly. Sign anyway?", "The text names the {0} side, the study is of the {1}.",
-    "left", "right", "The text speaks of {0}; the patient is {1}.", "Cannot be printed: {0}",
-    "Text from {0} is kept on this computer and is newer than the server's.", "male", "female",
-    "Key image", "remove", "Normal report inserted. Check every sentence.",
-)  # fmt: skip
+    "Cannot be printed: {0}",
+    "Copied.",
+    "Copy the text",
+    "Discard it",
+    "female",
+    "kept on this computer only",
+    "Key image",
+    "left",
+    "live",
+    "Load again",
+    "male",
+    "Normal report inserted. Check every sentence.",
+    "not saved yet",
+    "Nothing is waiting for you now.",
+    "reconnecting",
+    "remove",
+    "right",
+    "saved {0}",
+    "saving…",
+    "Something went wrong ({0}).",
+    "Take over",
+    "Text from {0} is kept on this computer and is newer than the server's.",
+    "The line is down; what you type is kept here.",
+    "The text names the {0} side, the study is of the {1}.",
+    "The text speaks of {0}; the patient is {1}.",
+    "This session has ended. Sign in again in another tab; your text stays here.",
+    "Use it",
+)
 
 
 @lru_cache

@@ -1,0 +1,163 @@
+"""The reading page: images or ECG on one side; history, priors and the report on the other."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from sqlalchemy import select
+
+from reading_portal.dependencies import CurrentPractitioner, Now, Objects, ReadSession, TheDatabase
+from reading_portal.pages.first_picture import bundle, first_picture
+from reading_portal.pages.visit import Looking, Visit
+from reading_portal.report_templates import templates_for
+from reading_portal.viewing import note_view
+from storage.imaging import Series, Study
+from worklist.critical_results import Category, critical_results_for
+from worklist.people import Practitioner, Role, names, visible_to
+from worklist.reading_tasks import (
+    CLAIMABLE,
+    RETURN_REASONS,
+    SUSPEND_REASONS,
+    ReadingTask,
+    TaskState,
+    find_task,
+    why_not,
+)
+from worklist.recognition import decisions, mark_for
+from worklist.report_facts import priors_of
+from worklist.reports import DiagnosticReport, Draft, abandoned_drafts, shape_of, version_of
+from worklist.turnaround import urgency
+
+router = APIRouter()
+
+QUALITY_GRADES = ("A", "B", "C", "D")
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How this person stands to this task: what the page lets them do, and why not more."""
+
+    mode: str  # write | review | look
+    refusal: str = ""
+    holder: str = ""
+
+
+@router.get("/reading/{task_id}")
+def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_id: int) -> Response:
+    task = find_task(visit.session, visit.who, task_id)
+    study = task.study
+    report = visit.session.get(DiagnosticReport, task.report_id) if task.report_id else None
+    picture = first_picture(visit.session, objects, visit.who, study.study_instance_uid)
+    people = names(visit.session)
+    priors = [_prior(visit, prior) for prior in _visible_priors(visit, study)]
+    answer = visit.page(
+        "reading.html",
+        live=False,
+        task=task,
+        study=study,
+        patient=study.patient,
+        order=task.service_request,
+        stand=_stand(visit, task, people),
+        urgency=urgency(task.opened_at, task.due_at, visit.now),
+        seconds=(task.due_at - visit.now).total_seconds(),
+        draft=shape_of(report) if report else _empty(),
+        report=report,
+        signed=version_of(visit.session, report) if report and report.current_version else None,
+        abandoned=abandoned_drafts(visit.session, report)[:3] if report else [],
+        drafted_by=people.get(report.drafted_by or "", "") if report else "",
+        templates=templates_for(task.modality, task.body_part, language=visit.policy.language),
+        grades=QUALITY_GRADES,
+        return_reasons=_fitting(RETURN_REASONS, task.modality),
+        suspend_reasons=SUSPEND_REASONS,
+        colleagues=_colleagues(visit, task),
+        categories=list(Category),
+        critical=[one for one in critical_results_for(visit.session, visit.who) if one.study_pk == study.id],
+        laterality=_laterality(visit, study, task),
+        priors=priors,
+        mark_text=mark_for(visit.session, study),
+        recognition=decisions(visit.session, task.service_request),
+        people=people,
+        picture=picture,
+        bundle=bundle(picture.kind),
+    )
+    note_view(database, visit.who, study.study_instance_uid, now=visit.now)
+    return answer
+
+
+@router.get("/reading/{task_id}/draft")
+def show_draft(session: ReadSession, person: CurrentPractitioner, now: Now, task_id: int) -> dict[str, Any]:
+    """The words as they stand now: what the page looks at once it holds the task."""
+    task = find_task(session, person, task_id)
+    report = session.get(DiagnosticReport, task.report_id) if task.report_id else None
+    drafted_at = report.drafted_at if report else None
+    return {
+        "state": task.state,
+        "holder": task.holder,
+        "revision": report.revision if report else 0,
+        "drafted_by": report.drafted_by if report else None,
+        "drafted_at": drafted_at.isoformat() if drafted_at else None,
+        "draft": shape_of(report) if report else _empty(),
+    }
+
+
+def _stand(visit: Visit, task: ReadingTask, people: dict[str, str]) -> Stand:
+    holder = people.get(task.holder or "", task.holder or "")
+    if task.state not in CLAIMABLE:
+        return Stand("look", "", holder)
+    refusal = why_not(visit.session, task, visit.who, now=visit.now)
+    if refusal is not None:
+        return Stand("look", visit.words.problem(refusal), holder)
+    return Stand("review" if task.state == TaskState.AWAITING_REVIEW else "write", "", holder)
+
+
+def _visible_priors(visit: Visit, study: Study) -> list[Study]:
+    found = priors_of(visit.session, study)
+    seen = visible_to(visit.session, visit.who, Study)
+    allowed = set(visit.session.scalars(select(Study.id).where(Study.id.in_([one.id for one in found]), seen)))
+    return [one for one in found if one.id in allowed]
+
+
+def _prior(visit: Visit, study: Study) -> dict[str, Any]:
+    report = visit.session.scalar(
+        select(DiagnosticReport)
+        .where(DiagnosticReport.study_pk == study.id, DiagnosticReport.current_version.is_not(None))
+        .order_by(DiagnosticReport.id.desc())
+        .limit(1)
+    )
+    content = version_of(visit.session, report).content if report else {}
+    return {
+        "study": study,
+        "report": report,
+        "findings": content.get("findings", ""),
+        "impression": content.get("impression", []),
+    }
+
+
+def _laterality(visit: Visit, study: Study, task: ReadingTask) -> str:
+    """L, R or B, from the order or else from the images; empty where it has no side."""
+    sides = set(
+        visit.session.scalars(select(Series.laterality).where(Series.study_pk == study.id, Series.laterality != ""))
+    )
+    return task.service_request.laterality or ("B" if len(sides) > 1 else next(iter(sides), ""))
+
+
+def _colleagues(visit: Visit, task: ReadingTask) -> list[Practitioner]:
+    """Readers who could take this over; the mind asks again when they claim."""
+    everyone = visit.session.scalars(
+        select(Practitioner)
+        .where(Practitioner.is_active, Practitioner.username != visit.who.username)
+        .order_by(Practitioner.name)
+    )
+    return [one for one in everyone if Role.READER in one.roles and task.modality in one.reads]
+
+
+def _fitting(reasons: tuple[str, ...], modality: str) -> list[str]:
+    """Leads and noise are the ECG's; exposure and positioning are the images'."""
+    of_ecg, of_images = {"lead-misplaced", "noise"}, {"exposure", "positioning", "motion"}
+    other = of_images if modality == "ECG" else of_ecg
+    return [reason for reason in reasons if reason not in other]
+
+
+def _empty() -> dict[str, Any]:
+    return dict(vars(Draft(findings="", impression="")))

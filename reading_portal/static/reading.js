@@ -1,0 +1,264 @@
+// The reading page beside the images: lease, draft, warnings, key images, signature. Images are the viewer's.
+import { call, isTyping, reason, say, toast } from "./portal.js";
+import { warningsOf } from "./report_checks.js";
+import { ReportDraft } from "./report_draft.js";
+
+const room = document.querySelector(".room");
+const { task, mode, study, username } = room.dataset;
+const form = document.getElementById("report");
+const banner = document.querySelector("[data-banner]");
+const path = (step) => `/api/reading-tasks/${task}/${step}`;
+const HEARTBEAT = 20_000;
+
+let fence = null, beat = null, unprintable = [], lossless = null;
+
+function announce(text, ...buttons) {
+  banner.replaceChildren(document.createTextNode(text), ...buttons);
+  banner.hidden = !text;
+}
+function button(text, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "ghost";
+  made.textContent = text;
+  made.addEventListener("click", act);
+  return made;
+}
+
+// --- keys that work in every state ----------------------------------------------------------------------------------
+
+let lastText = null;
+document.addEventListener("focusin", (event) => { if (event.target.closest("#report textarea")) lastText = event.target; });
+function toggleFocus() {
+  const viewer = document.querySelector("#viewer .viewport") ?? document.getElementById("viewer");
+  if (document.activeElement?.closest(".desk")) { viewer?.setAttribute("tabindex", viewer.getAttribute("tabindex") ?? "-1"); viewer?.focus(); }
+  else (lastText ?? document.getElementById("findings"))?.focus();
+}
+document.addEventListener("keydown", (event) => {
+  if (event.key === "F2") { event.preventDefault(); toggleFocus(); }
+  else if (event.altKey && event.key.toLowerCase() === "w") { event.preventDefault(); location.href = "/worklist"; }
+  else if (event.key === "?" && !isTyping(event) && !event.target.closest("#viewer") && !document.querySelector("dialog[open]")) document.getElementById("keys").showModal();
+});
+window.addEventListener("offline", () => { document.querySelector("[data-line-down]").hidden = false; });
+window.addEventListener("online", () => { document.querySelector("[data-line-down]").hidden = true; });
+
+if (form) begin();
+
+function begin() {
+  const draft = new ReportDraft(form, task, username);
+  const words = document.getElementById("words");
+  const kept = document.getElementById("kept");
+  const state = (kind, text) => { kept.className = `kept is-${kind}`; kept.textContent = text; };
+  draft.onState = state;
+  draft.onLost = (answer) => lost(answer);
+  draft.onSaved = (body) => { unprintable = body.unprintable ?? []; warn(); };
+
+  // --- the lease ----------------------------------------------------------------------------------------------------
+
+  async function claim(takeover = false) {
+    const answer = await call("POST", path("claim"), { takeover });
+    if (answer.status === 0) { state("bad", reason(answer)); setTimeout(() => claim(takeover), 3000); return; }
+    if (!answer.ok) { refused(answer); return; }
+    fence = answer.body.fence;
+    const now = await (await fetch(`/reading/${task}/draft`, { credentials: "same-origin" })).json();
+    draft.begin(now.draft, fence);
+    announce("");
+    offerKept(now);
+    open();
+  }
+  function open() {
+    words.disabled = false;
+    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = false;
+    state("good", "");
+    showKeyImages();
+    warn();
+    clearInterval(beat);
+    beat = setInterval(heartbeat, HEARTBEAT);
+    if (!document.activeElement || document.activeElement === document.body) document.getElementById("findings").focus({ preventScroll: true });
+  }
+  function refused(answer) {
+    const { holder } = answer.body;
+    state("bad", "");
+    if (answer.status === 409 && holder) announce(reason(answer), button(say("Take over"), () => claim(true)));
+    else announce(reason(answer));
+    if (answer.status === 409 && !holder) announce(reason(answer), button(say("Load again"), () => location.reload()));
+  }
+  async function heartbeat() {
+    const answer = await call("POST", path("heartbeat"), { fence });
+    if (answer.status === 409) lost(answer);
+  }
+  function lost(answer) {
+    draft.isLost = true;
+    clearInterval(beat);
+    for (const one of document.querySelectorAll("#report textarea")) one.readOnly = true;
+    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = true;
+    state("bad", "");
+    announce(reason(answer), button(say("Copy the text"), copy), button(say("Load again"), () => location.reload()));
+  }
+  /** Words of this computer that never reached the server are offered, never put in unasked. */
+  function offerKept(now) {
+    const local = draft.kept();
+    if (!local) return;
+    if (JSON.stringify(local.words) === JSON.stringify(draft.words())) { draft.forget(); return; }
+    if (now.drafted_at && new Date(now.drafted_at) > new Date(local.at)) { draft.forget(); return; }
+    const at = new Date(local.at).toLocaleString(document.documentElement.lang, { hour12: false });
+    announce(say("Text from {0} is kept on this computer and is newer than the server's.", at),
+      button(say("Use it"), () => { draft.show(local.words); showKeyImages(); draft.changed(); announce(""); }),
+      button(say("Discard it"), () => { draft.forget(); announce(""); }));
+  }
+  async function copy() {
+    try { await navigator.clipboard.writeText(draft.text()); toast(say("Copied.")); }
+    catch { document.getElementById("findings").select(); }
+  }
+
+  // --- writing ------------------------------------------------------------------------------------------------------
+
+  function insert(option, isNormal) {
+    if (!option) return;
+    const { findings, impression } = form.elements;
+    for (const [field, text] of [[findings, option.dataset.findings], [impression, option.dataset.impression]])
+      field.value = field.value.trim() ? `${field.value.trimEnd()}\n${text}` : text;
+    draft.template = option.value;
+    if (isNormal) { form.querySelector('[name=positive][value="false"]').checked = true; toast(say("Normal report inserted. Check every sentence.")); }
+    form.dispatchEvent(new Event("input"));
+    findings.focus();
+  }
+  const templates = document.getElementById("template");
+  const normal = () => insert(templates?.querySelector("[data-normal]"), true);
+  templates?.addEventListener("change", () => { insert(templates.selectedOptions[0].value ? templates.selectedOptions[0] : null, "normal" in templates.selectedOptions[0].dataset); templates.value = ""; });
+
+  function warnings() {
+    const text = draft.text();
+    const found = warningsOf(text, room.dataset.laterality, room.dataset.sex);
+    if (unprintable.length) found.unshift(say("Cannot be printed: {0}", unprintable.join(" ")));
+    return found;
+  }
+  function warn() { list(document.getElementById("warnings"), warnings()); }
+  function list(place, sentences) {
+    place.replaceChildren(...sentences.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  }
+  form.addEventListener("input", warn);
+
+  // --- key images ---------------------------------------------------------------------------------------------------
+
+  let seriesOf = null;
+  async function picture(image) {
+    seriesOf ??= fetch(document.getElementById("viewer")?.dataset.manifest ?? "").then((answer) => answer.json()).then((manifest) =>
+      new Map(manifest.series.flatMap((series) => series.instances.map((one) => [one.sop_instance_uid, series.series_instance_uid]))));
+    const series = (await seriesOf.catch(() => new Map())).get(image.sop_instance_uid);
+    return series ? `/dicom-web/studies/${study}/series/${series}/instances/${image.sop_instance_uid}/frames/${image.frame}/thumbnail?viewport=128,128` : "";
+  }
+  function showKeyImages() {
+    const place = document.getElementById("key-images");
+    document.querySelector("[data-no-key-images]").hidden = draft.keyImages.length > 0;
+    place.replaceChildren(...draft.keyImages.map((image, number) => {
+      const item = document.createElement("li");
+      const shown = Object.assign(document.createElement("img"), { alt: `${say("Key image")} ${number + 1}`, width: 62, height: 62 });
+      picture(image).then((url) => { if (url) shown.src = url; });
+      const drop = Object.assign(document.createElement("button"), { type: "button", textContent: "×", title: say("remove") });
+      drop.addEventListener("click", () => { draft.keyImages = draft.keyImages.filter((one) => one !== image); showKeyImages(); draft.changed(); });
+      item.append(shown, drop);
+      return item;
+    }));
+  }
+  document.addEventListener("viewer:key-image", (event) => {
+    const { sop_instance_uid, frame } = event.detail;
+    if (mode !== "write" || fence == null || draft.keyImages.some((one) => one.sop_instance_uid === sop_instance_uid && one.frame === frame)) return;
+    draft.keyImages = [...draft.keyImages, { sop_instance_uid, frame, caption: "" }];
+    showKeyImages();
+    draft.changed();
+  });
+  document.addEventListener("viewer:quality", (event) => { lossless = event.detail.lossless; });
+
+  // --- signing and the other ways out -------------------------------------------------------------------------------
+
+  const signing = document.getElementById("sign");
+  let andNext = false;
+  function askToSign(next) {
+    if (fence == null || draft.isLost || document.querySelector("dialog[open]")) return;
+    andNext = next;
+    list(signing.querySelector("[data-sign-warnings]"), warnings());
+    signing.querySelector("[data-not-lossless]").hidden = lossless !== false;
+    problem(signing, "");
+    signing.showModal();
+    signing.querySelector("[name=secret]").focus();
+  }
+  function problem(dialog, text) {
+    const line = dialog.querySelector("[data-problem]");
+    line.textContent = text;
+    line.hidden = !text;
+  }
+  /** Six to eight digits are a one-time code, anything else a password: no password here is that short and only digits. */
+  const secret = (text) => (/^\d{6,8}$/.test(text) ? { otp: text } : { password: text });
+  async function attempt(dialog, work) {
+    const send = dialog.querySelector(".end button:last-child");
+    send.disabled = true;
+    const answer = await work();
+    send.disabled = false;
+    if (answer.ok) { dialog.close(); return true; }
+    if (answer.status === 409 && answer.body.type?.endsWith("stale-fence")) { dialog.close(); lost(answer); return false; }
+    problem(dialog, reason(answer));
+    return false;
+  }
+  async function proven(step, json, typed) {
+    const first = await call("POST", path(step), { ...json, ...secret(typed) });
+    // A password of digits only, on an account without a one-time code.
+    return first.status === 403 && "otp" in secret(typed) && typed.length >= 8 ? call("POST", path(step), { ...json, password: typed }) : first;
+  }
+  document.getElementById("sign-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const field = event.target.elements.secret;
+    const typed = field.value;
+    const done = await attempt(signing, async () => {
+      if (mode === "write" && !(await draft.save())) return { ok: false, status: 0, body: {} };
+      return mode === "write" ? proven("sign", { fence }, typed) : proven("review", { fence, decision: "approve", note: "" }, typed);
+    });
+    field.value = "";
+    if (!done) { if (signing.open) field.focus(); return; }
+    leave();
+    if (!andNext) { location.href = "/worklist"; return; }
+    const next = await call("POST", "/api/reading-tasks/next");
+    location.href = next.ok && next.status !== 204 ? `/reading/${next.body.id}` : "/worklist";
+  });
+  function leave() { clearInterval(beat); draft.isLost = true; draft.forget(); }
+
+  async function step(name, json, dialog) {
+    if (mode === "write" && !(await draft.save())) { toast(say("kept on this computer only"), "bad"); return; }
+    const work = () => call("POST", path(name), { fence, ...json });
+    if (dialog) { if (!(await attempt(dialog, work))) return; }
+    else { const answer = await work(); if (!answer.ok) { toast(reason(answer), "bad"); return; } }
+    leave();
+    location.href = "/worklist";
+  }
+  for (const one of document.querySelectorAll("dialog form[data-step]")) one.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const said = Object.fromEntries(new FormData(one));
+    if (said.to === "") said.to = null;
+    if (one.dataset.step === "suspend") delete said.note;
+    step(one.dataset.step, said, one.closest("dialog"));
+  });
+  document.querySelector("form[data-review]")?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { note, secret: field } = event.target.elements;
+    if (await attempt(event.target.closest("dialog"), () => proven("review", { fence, decision: "reject", note: note.value }, field.value))) { leave(); location.href = "/worklist"; }
+    field.value = "";
+  });
+  document.querySelector("form[data-critical]").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const said = Object.fromEntries(new FormData(event.target));
+    if (await attempt(event.target.closest("dialog"), () => call("POST", "/api/critical-results", { study_instance_uid: study, ...said }))) { await draft.save(); location.reload(); }
+  });
+  document.addEventListener("click", (event) => {
+    const sign = event.target.closest("[data-sign]");
+    if (sign) askToSign(sign.dataset.sign === "next");
+    if (event.target.closest("button[data-step]")) step(event.target.closest("button[data-step]").dataset.step, {});
+    if (event.target.closest("[data-copy]")) copy();
+    if (event.target.closest("[data-normal-report]")) normal();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "F4" && mode === "write" && fence != null && !draft.isLost) { event.preventDefault(); normal(); }
+    else if (event.key === "Enter" && event.ctrlKey && !document.querySelector("dialog[open]")) { event.preventDefault(); askToSign(event.shiftKey && mode === "write"); }
+  });
+
+  claim();
+}

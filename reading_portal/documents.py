@@ -22,7 +22,7 @@ import typst
 from PIL import Image
 
 from reading_portal.fonts import faces, unprintable
-from reading_portal.report_form import report_form
+from reading_portal.report_form import COLUMN, breakable, report_form
 from worklist.report_content import ReportContent, canonical_json
 
 __all__ = ["KeyImage", "UnprintableReport", "compose_report", "unprintable"]
@@ -94,7 +94,7 @@ def _picture(number: int, image: KeyImage) -> dict[str, Any]:
     width = width if width <= _LANDSCAPE_MM else 0.0
     return {
         "file": f"key{number}.{_SUFFIXES[image.media_type]}",
-        "caption": image.caption,
+        "caption": breakable(image.caption, room=COLUMN),
         "alt": image.caption or f"{number}",
         "wide": _is_wide(image),
         "true_width_mm": width,

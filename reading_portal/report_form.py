@@ -18,6 +18,11 @@ from worklist.report_content import ReportContent, Signatory, canonical_json, co
 Words = dict[str, Any]
 Plain = dict[str, Any]
 
+# How many Latin letters a part of the page surely holds side by side. A longer run without a space gets a
+# place to break: nothing that was signed may hang over the edge.
+COLUMN, LINE = 20, 38
+ROOM = {"facts": COLUMN, "version_line": COLUMN, "signatories": COLUMN}
+
 
 def report_form(content: ReportContent) -> dict[str, Any]:
     """Everything that `print/report.typ` prints but the pictures, as strings in the order of the page."""
@@ -27,27 +32,32 @@ def report_form(content: ReportContent) -> dict[str, Any]:
     form_title = _joined(words, words["modality"].get(content.modality, content.modality), words["report"])
     version = words["version"].format(content.version)
     number = f"{words['number']} {content.accession_number or content.report_uid}-V{content.version}"
-    form: Plain = _visible(
-        {
-            "lang": language,
-            "region": "cn" if language == "zh" else "us",
-            "words": {key: value for key, value in words.items() if isinstance(value, str)},
-            "center": plain["center_name"],
-            "form_title": form_title,
-            "mark": plain["recognition_mark"],
-            "version_line": number,
-            "number_line": f"{version}",
-            "page": words["page"],
-            "page_head": f"{plain['patient_name']}  {number}",
-            "footer": [words["sealed"], _footer(words, content)],
-            "watermark": _watermark(content.status, language),
-            "notices": list(_notices(plain, words, content)),
-            "facts": list(_facts(plain, words, content)),
-            "sections": list(_sections(plain, words, content)),
-            "signatories": list(_signatories(words, content)),
-            "qr_alt": words["verify"],
-        }
-    )
+    patient = [
+        plain["patient_name"],
+        words["sex_"].get(content.patient_sex, ""),
+        _age(content.patient_age, words),
+        f"{words['patient_id']} {plain['patient_id']}",
+    ]
+    form: Plain = {
+        "lang": language,
+        "region": "cn" if language == "zh" else "us",
+        "words": {key: value for key, value in words.items() if isinstance(value, str)},
+        "center": plain["center_name"],
+        "form_title": form_title,
+        "mark": "" if content.status == "entered-in-error" else plain["recognition_mark"],
+        "version_line": number,
+        "number_line": version,
+        "page": words["page"],
+        "page_head": "   ".join(text for text in (*patient, number) if text),
+        "footer": [words["sealed"], _footer(words, content)],
+        "watermark": _watermark(content.status, language),
+        "notices": list(_notices(plain, words, content)),
+        "facts": list(_facts(plain, words, content)),
+        "sections": list(_sections(plain, words, content)),
+        "signatories": list(_signatories(words, content)),
+        "qr_alt": words["verify"],
+    }
+    form = {part: breakable(value, room=ROOM.get(part, LINE)) for part, value in form.items()}
     # What stands in the file's metadata is for machines and stays in one piece.
     return form | {
         "title": f"{content.center_name} {form_title} {number}",
@@ -186,14 +196,14 @@ def _without_number(text: str, number: int) -> str:
     return re.sub(rf"^{number}\s*(?:[、)）]|[.．](?!\d))\s*", "", text)
 
 
-def _visible(value: Any) -> Any:
-    """Without invisible marks, and with room to break in runs of Latin letters that no line could hold."""
+def breakable(value: Any, *, room: int) -> Any:
+    """Without invisible marks, and with a place to break after every run of `room` Latin letters."""
     if isinstance(value, str):
-        return re.sub(r"([!-~]{38})(?=[!-~])", "\\1\u200b", without_unseen(value))
+        return re.sub(rf"([!-~]{{{room}}})(?=[!-~])", "\\1\u200b", without_unseen(value))
     if isinstance(value, dict):
-        return {key: _visible(item) for key, item in value.items()}
+        return {key: breakable(item, room=room) for key, item in value.items()}
     if isinstance(value, list):
-        return [_visible(item) for item in value]
+        return [breakable(item, room=room) for item in value]
     return value
 
 

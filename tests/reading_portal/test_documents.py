@@ -141,6 +141,7 @@ def test_an_addendum_stands_on_page_one_with_the_version_it_supersedes(tmp_path:
     first = squeezed(text_of(pdf, tmp_path, l=1))
 
     assert page_count(pdf) > 1
+    assert "欧阳淼" in squeezed(text_of(pdf, tmp_path, f=2))
     assert "与2024-03外院片对比" in first
     assert "获得外院资料" in first
     assert "本版为第3版，取代第2版" in first

@@ -106,23 +106,32 @@ def send_one(
         )
     except (CannotFit, ObjectMissing):
         return None
-    return store(association, context, wanted, dataset, message_id=message_id, originator=originator)
+    return store(
+        association,
+        context,
+        sop_class_uid=wanted.sop_class_uid,
+        sop_instance_uid=wanted.sop_instance_uid,
+        dataset=dataset,
+        message_id=message_id,
+        originator=originator,
+    )
 
 
 def store(
     association: Any,
     context: Any,
-    wanted: Wanted,
-    dataset: bytes,
     *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    dataset: bytes,
     message_id: int,
     originator: tuple[str, int] | None = None,
-) -> int | None:
-    """One C-STORE request and its answer."""
+) -> int:
+    """One C-STORE request; the status of its answer. Raises PeerGone."""
     request = C_STORE()
     request.MessageID = message_id % 65_535 + 1
-    request.AffectedSOPClassUID = wanted.sop_class_uid
-    request.AffectedSOPInstanceUID = wanted.sop_instance_uid
+    request.AffectedSOPClassUID = sop_class_uid
+    request.AffectedSOPInstanceUID = sop_instance_uid
     request.Priority = 2
     request.DataSet = io.BytesIO(dataset)
     if originator is not None:

@@ -1,0 +1,193 @@
+"""Jobs that send: signed reports into the archive and home, and the reports of storage commitments.
+
+A job may run twice; the objects of a report have the same UIDs and the same bytes every time, so that
+sending an artefact twice is sending it once.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydicom.dataset import Dataset
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dicom_node import commitment, outgoing, sub_operations
+from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.fitting import best_context, fit
+from dicom_node.statuses import is_success, is_warning
+from dicom_node.structured_report import Evidence, ReportArtefact, as_file, report_objects
+from storage import audit
+from storage.audit import Act
+from storage.database import Database
+from storage.headers import read_header
+from storage.imaging import Instance, Origin, Patient, Series, Study
+from storage.instances import Outcome, Sender, keep_instance
+from storage.institutions import ApplicationEntity, find_application_entity
+from storage.jobs import Job
+from storage.objects import ObjectStore
+from storage.settings import Settings
+from worklist.report_content import content_of
+from worklist.reports import DiagnosticReport, ReportVersion
+from worklist.worker import PermanentFailure
+
+PREAMBLE_AND_GROUP_LENGTH = 144
+
+
+class NotDelivered(ConnectionError):
+    """The receiver did not take the report; it is tried again."""
+
+
+@dataclass(frozen=True)
+class Travelling:
+    """One signed version as it leaves: its objects and where it belongs."""
+
+    institution_code: str
+    study_instance_uid: str
+    objects: list[Dataset]
+
+
+def handlers(
+    database: Database, objects: ObjectStore, settings: Settings
+) -> dict[str, Callable[[Job], None]]:
+    """The kinds of job that this door does, for the worker."""
+    return {
+        "archive-report": partial(archive_report, database, objects, settings),
+        "deliver-report": partial(deliver_report, database, objects, settings),
+        commitment.JOB: partial(commitment.report, database, objects, settings),
+    }
+
+
+def archive_report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
+    """Keep the report's objects in its own study; they are ours and do not reopen it."""
+    travelling = _travelling(database, objects, job)
+    sender = Sender(settings.ae_title, travelling.institution_code)
+    for dataset in travelling.objects:
+        whole = as_file(dataset)
+        start = _start_of_dataset(whole)
+        kept = keep_instance(
+            database,
+            objects,
+            header=read_header(whole[start:], EXPLICIT_LITTLE),
+            meta=whole[:start],
+            dataset=io.BytesIO(whole[start:]),
+            sender=sender,
+            origin=Origin.MADE,
+        )
+        if kept.outcome is Outcome.QUARANTINED:
+            raise PermanentFailure(f"the archive has another object in its place: {kept.reason}")
+
+
+def deliver_report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
+    """C-STORE the report's objects to the institution's receiver. Raises to be tried again."""
+    travelling = _travelling(database, objects, job)
+    title = str(job.payload["ae_title"])
+    device = _device(database, title)
+    proposals = [(str(one.SOPClassUID), [EXPLICIT_LITTLE, IMPLICIT_LITTLE]) for one in travelling.objects]
+    with outgoing.associated(settings.ae_title, device, proposals) as association:
+        for number, dataset in enumerate(travelling.objects, start=1):
+            status = _store(association, dataset, number)
+            if not (is_success(status) or is_warning(status)):
+                raise NotDelivered(f"{title} answered {status:04X}")
+    with database.transaction() as session:
+        audit.record(
+            session,
+            Act.DELIVERY,
+            "deliver-report",
+            f"report:{job.payload['report_id']}",
+            version=job.payload["version"],
+            ae_title=title,
+            instances=[str(dataset.SOPInstanceUID) for dataset in travelling.objects],
+        )
+
+
+def _store(association: Any, dataset: Dataset, number: int) -> int:
+    whole = as_file(dataset)
+    context = best_context(
+        association.accepted_contexts,
+        sop_class_uid=str(dataset.SOPClassUID),
+        transfer_syntax_uid=EXPLICIT_LITTLE,
+    )
+    raw = fit(
+        whole[_start_of_dataset(whole) :],
+        transfer_syntax_uid=EXPLICIT_LITTLE,
+        accepted=str(context.transfer_syntax[0]),
+        sop_class_uid=str(dataset.SOPClassUID),
+    )
+    return sub_operations.store(
+        association,
+        context,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        dataset=raw,
+        message_id=number,
+    )
+
+
+def _travelling(database: Database, objects: ObjectStore, job: Job) -> Travelling:
+    with database.reading() as session:
+        version = session.scalar(
+            select(ReportVersion).where(
+                ReportVersion.report_id == job.payload["report_id"],
+                ReportVersion.version == job.payload["version"],
+            )
+        )
+        report = session.get(DiagnosticReport, job.payload["report_id"])
+        if version is None or report is None:
+            raise PermanentFailure("this version of the report does not exist")
+        study = report.study
+        artefact = ReportArtefact(
+            content=content_of(version.content),
+            pdf=objects.get(version.pdf_key),
+            issued_at=version.signed_at,
+            study=_facts(study, study.patient),
+            evidence=_evidence(session, study),
+        )
+        return Travelling(study.institution_code, study.study_instance_uid, report_objects(artefact))
+
+
+def _facts(study: Study, patient: Patient) -> dict[str, str]:
+    """Patient and study as the archive holds them, so that the report finds its place in it."""
+    is_nameless = patient.patient_id == f"study {study.study_instance_uid}"
+    return {
+        "PatientName": patient.name,
+        "PatientID": "" if is_nameless else patient.patient_id,
+        "IssuerOfPatientID": patient.issuer,
+        "PatientBirthDate": f"{patient.birth_date:%Y%m%d}" if patient.birth_date else "",
+        "PatientSex": patient.sex,
+        "StudyInstanceUID": study.study_instance_uid,
+        "StudyDate": f"{study.study_date:%Y%m%d}" if study.study_date else "",
+        "StudyTime": study.study_time,
+        "StudyID": study.study_id,
+        "AccessionNumber": study.accession_number,
+        "ReferringPhysicianName": study.referring_physician_name,
+        "StudyDescription": study.study_description,
+    }
+
+
+def _evidence(session: Session, study: Study) -> tuple[Evidence, ...]:
+    rows = session.execute(
+        select(Instance.sop_class_uid, Instance.sop_instance_uid, Series.series_instance_uid)
+        .join(Series, Series.id == Instance.series_pk)
+        .where(Series.study_pk == study.id, Instance.origin == Origin.RECEIVED)
+        .order_by(Series.id, Instance.instance_number, Instance.id)
+    )
+    return tuple(Evidence(*row) for row in rows)
+
+
+def _device(database: Database, title: str) -> ApplicationEntity:
+    with database.reading() as session:
+        device = find_application_entity(session, title)
+        session.expunge_all()
+    if device is None:
+        raise NotDelivered(f"no active device is declared as {title}")
+    return device
+
+
+def _start_of_dataset(whole: bytes) -> int:
+    """PS3.10 7.1: the group length counts what follows it."""
+    return PREAMBLE_AND_GROUP_LENGTH + int.from_bytes(whole[140:144], "little")

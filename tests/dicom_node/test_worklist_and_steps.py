@@ -1,0 +1,185 @@
+"""The device asks what to do (modality worklist) and tells what it did (MPPS)."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+from sqlalchemy import select
+
+from storage.database import utc_now
+from tests.dicom_node.devices import associated, dcmtk
+from worklist.orders import NewOrder, NewPatient, place_order
+from worklist.people import Role, Who
+from worklist.performed_steps import PerformedProcedureStep
+
+IMPLICIT = "1.2.840.10008.1.2"
+WORKLIST, STEP = "1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3"
+MA = Who(username="mqiang", name="马强", institution_code="T01", roles=frozenset({Role.TECHNICIAN}))
+
+
+def place(node, **changes):
+    words = {
+        "institution": "T01",
+        "patient": NewPatient(
+            patient_id="P001",
+            name="张三",
+            name_phonetic="Zhang San",
+            sex="M",
+            birth_date=datetime(1960, 2, 29).date(),
+        ),
+        "modality": "CT",
+        "body_part": "CHEST",
+        "clinical_information": "咳嗽两周",
+        "scheduled_at": datetime.now(UTC),
+    }
+    with node.database.transaction() as session:
+        order = place_order(session, NewOrder(**(words | changes)), by=MA, now=utc_now())
+        return order.accession_number, order.study_instance_uid
+
+
+def asked(**step):
+    query = Dataset()
+    query.SpecificCharacterSet = "GB18030"
+    query.PatientName = query.PatientID = query.AccessionNumber = query.StudyInstanceUID = ""
+    query.PatientBirthDate = query.PatientSex = query.RequestedProcedureDescription = ""
+    inner = Dataset()
+    inner.Modality = inner.ScheduledStationAETitle = inner.ScheduledProcedureStepStartDate = ""
+    inner.ScheduledProcedureStepID = ""
+    for keyword, value in step.items():
+        setattr(inner, keyword, value)
+    query.ScheduledProcedureStepSequence = [inner]
+    return query
+
+
+def worklist(node, query, *, calling="T01_CT"):
+    with associated(node, (WORKLIST, [IMPLICIT]), calling=calling) as association:
+        answers = list(association.send_c_find(query, WORKLIST))
+    assert int(answers[-1][0].Status) == 0
+    return [dataset for _, dataset in answers if dataset is not None]
+
+
+def test_a_device_sees_the_order_with_the_patient_s_name_in_its_own_characters(node):
+    accession_number, study_instance_uid = place(node)
+
+    (item,) = worklist(node, asked(Modality="CT"))
+
+    assert (item.AccessionNumber, item.StudyInstanceUID) == (accession_number, study_instance_uid)
+    assert "张" in str(item.PatientName)
+    assert item.SpecificCharacterSet == "GB18030"
+    assert item.PatientBirthDate == "19600229"
+    assert item.ScheduledProcedureStepSequence[0].Modality == "CT"
+
+
+def test_a_neighbour_s_device_and_another_modality_see_nothing(node):
+    place(node)
+
+    assert worklist(node, asked(), calling="T02_CT") == []
+    assert worklist(node, asked(Modality="MR")) == []
+
+
+def test_findscu_reads_the_worklist(node):
+    accession_number, _ = place(node)
+
+    status, said = dcmtk(
+        "findscu",
+        "-W",
+        "-k",
+        "PatientName",
+        "-k",
+        "AccessionNumber",
+        "-k",
+        "(0040,0100)[0].Modality=CT",
+        node=node,
+    )
+
+    assert status == 0
+    assert accession_number in said
+
+
+def begin(study_instance_uid="1.2.3", accession_number="A100", status="IN PROGRESS"):
+    attributes = Dataset()
+    attributes.SpecificCharacterSet = "GB18030"
+    scheduled = Dataset()
+    scheduled.StudyInstanceUID, scheduled.AccessionNumber = study_instance_uid, accession_number
+    attributes.ScheduledStepAttributesSequence = [scheduled]
+    attributes.PatientName, attributes.PatientID = "ZHANG^SAN=张^三", "P001"
+    attributes.PerformedProcedureStepID = "1"
+    attributes.PerformedProcedureStepStatus = status
+    attributes.PerformedStationAETitle = "T01_CT"
+    attributes.Modality = "CT"
+    return attributes
+
+
+def finish(status="COMPLETED", instances=("1.2.3.4",)):
+    changes = Dataset()
+    changes.PerformedProcedureStepStatus = status
+    series = Dataset()
+    series.SeriesInstanceUID = "1.2.3.1"
+    images = []
+    for uid in instances:
+        image = Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+        images.append(image)
+    series.ReferencedImageSequence = images
+    changes.PerformedSeriesSequence = [series]
+    return changes
+
+
+def test_a_step_is_created_and_completed_across_associations(node):
+    accession_number, study_instance_uid = place(node)
+    uid = generate_uid(prefix=None)
+
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        created, _ = association.send_n_create(begin(study_instance_uid, accession_number), STEP, uid)
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        completed, _ = association.send_n_set(finish(), STEP, uid)
+
+    assert (created.Status, completed.Status) == (0, 0)
+    with node.database.reading() as session:
+        step = session.scalar(select(PerformedProcedureStep))
+        assert (step.sop_instance_uid, step.state) == (uid, "COMPLETED")
+        assert (step.study_instance_uid, step.accession_number) == (study_instance_uid, accession_number)
+        assert step.instance_uids == ["1.2.3.4"]
+        assert step.attributes["00100010"]["Value"] == [{"Alphabetic": "ZHANG^SAN", "Ideographic": "张^三"}]
+
+
+def test_a_step_that_the_device_does_not_name_is_named_by_us(node):
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        created, _ = association.send_n_create(begin(), STEP, None)
+
+    assert created.Status == 0
+    with node.database.reading() as session:
+        assert session.scalar(select(PerformedProcedureStep.sop_instance_uid)).startswith("2.25.")
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "error_id"),
+    [
+        ("create again", 0x0111, None),
+        ("set unknown", 0x0112, None),
+        ("set after the end", 0x0110, 0xA506),
+        ("begin completed", 0x0106, None),
+        ("neighbour sets", 0x0112, None),
+    ],
+)
+def test_what_the_standard_forbids_gets_the_standard_s_status(node, deed, status, error_id):
+    uid, calling = generate_uid(prefix=None), "T01_CT"
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+        if deed == "set after the end":
+            association.send_n_set(finish(), STEP, uid)
+
+    if deed == "neighbour sets":
+        calling = "T02_CT"
+    with associated(node, (STEP, [IMPLICIT]), calling=calling) as association:
+        if deed == "create again":
+            answer, _ = association.send_n_create(begin(), STEP, uid)
+        elif deed == "begin completed":
+            answer, _ = association.send_n_create(begin(status="COMPLETED"), STEP, generate_uid(prefix=None))
+        else:
+            target = generate_uid(prefix=None) if deed == "set unknown" else uid
+            answer, _ = association.send_n_set(finish(), STEP, target)
+
+    assert answer.Status == status
+    assert getattr(answer, "ErrorID", None) == error_id

@@ -120,6 +120,7 @@ class Database:
             try:
                 yield session
             finally:
+                session.expunge_all()  # or the rollback would forget what was just read
                 session.rollback()
 
     def in_transaction(self, work: Callable[[Session], T], *, attempts: int = 8) -> T:

@@ -19,8 +19,12 @@ def read_meta(stream: BinaryIO) -> tuple[bytes, str]:
 
     The stream is left where the dataset begins. Raises InstanceRejected for what is no DICOM file.
     """
-    read = bytearray(_exactly(stream, PREAMBLE + 4))
-    if read[PREAMBLE:] != b"DICM":
+    read = bytearray(stream.read(PREAMBLE + 4))
+    if read[:2] == b"\x02\0" and read[PREAMBLE:] != b"DICM":
+        # dicomweb-client leaves the preamble out where the dataset came without one.
+        stream.seek(0)
+        read = bytearray(PREAMBLE) + b"DICM"
+    elif read[PREAMBLE:] != b"DICM":
         raise malformed("this is not a DICOM file: it has no DICM after its preamble")
     transfer_syntax_uid = ""
     while True:

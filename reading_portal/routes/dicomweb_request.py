@@ -61,7 +61,7 @@ class Asked:
     @property
     def base(self) -> str:
         """The address of this service, as the client called it."""
-        return str(self.request.url.replace(query="", fragment="")).split("/dicom-web/")[0] + "/dicom-web"
+        return base_of(self.request)
 
 
 def asked(
@@ -76,6 +76,16 @@ def asked(
 ) -> Asked:
     # PS3.18 8.3.3.1: the query parameter goes before the header.
     return Asked(request, session, database, objects, who, now, accept_query or accept)
+
+
+def base_of(request: Request) -> str:
+    """The address of this service, as the client called it."""
+    url = request.url
+    server = request.scope.get("server")
+    # dicomweb-client sends a Host without the port that it called.
+    if server and url.port is None and url.hostname == server[0] and server[1] not in (None, 80, 443):
+        url = url.replace(port=server[1])
+    return f"{url.scheme}://{url.netloc}{request.scope.get('root_path', '')}/dicom-web"
 
 
 Ask = Annotated[Asked, Depends(asked, scope="function")]

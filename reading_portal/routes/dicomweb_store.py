@@ -14,7 +14,7 @@ from reading_portal.dependencies import Now, Objects, TheDatabase, requires
 from reading_portal.dicom_json import MEDIA_TYPE, dumps
 from reading_portal.multipart import BadMultipart, IncomingPart, read_parts
 from reading_portal.part10 import Section, read_meta
-from reading_portal.routes.dicomweb_request import Uid
+from reading_portal.routes.dicomweb_request import Uid, base_of
 from storage import audit
 from storage.audit import Act
 from storage.database import Database
@@ -130,8 +130,7 @@ def _store(
     _tell(database, who, results, now)
     kept = [result for result in results if not result.reason]
     status = 200 if len(kept) == len(results) else 202 if kept else 409
-    base = str(request.url.replace(query="")).split("/studies")[0]
-    return Response(dumps(_answer(base, results)), status, media_type=MEDIA_TYPE)
+    return Response(dumps(_answer(base_of(request), results)), status, media_type=MEDIA_TYPE)
 
 
 def _sections(request: Request, spool: BinaryIO) -> Iterator[Section]:

@@ -110,13 +110,15 @@ def signed_in(request: Request, now: Now) -> SignedInRequest | None:
     database = database_of(request)
     with database.reading() as session:
         found = people.session_of(session, token, now=now, source=source_of(request))
-    if found is None:
-        return None
-    portal_session, who = found
-    if now - portal_session.last_seen_at > TOUCH_EVERY:
+        if found is None:
+            return None
+        portal_session, who = found
+        answer = SignedInRequest(token, portal_session.csrf_token, by_cookie, who)
+        token_hash, is_stale = portal_session.token_hash, now - portal_session.last_seen_at > TOUCH_EVERY
+    if is_stale:
         with database.transaction() as session:
-            people.touch_session(session, portal_session.token_hash, now=now)
-    return SignedInRequest(token, portal_session.csrf_token, by_cookie, who)
+            people.touch_session(session, token_hash, now=now)
+    return answer
 
 
 MaybeSignedIn = Annotated[SignedInRequest | None, Depends(signed_in)]

@@ -55,6 +55,11 @@ class SigningRoom:
     password: str | None = None
     otp: str | None = None
 
+    @property
+    def at(self) -> datetime:
+        """The moment of signing, to the second: finer ones are neither printed nor sealed."""
+        return self.now.replace(microsecond=0)
+
     def sign(self, task_id: int, *, fence: int) -> Issued:
         """The author signs: preliminary where a reviewer must follow, otherwise final.
 
@@ -63,7 +68,7 @@ class SigningRoom:
         """
         return self._issue(
             lambda session: issuing.content_to_sign(
-                session, self._task(session, task_id), by=self.who, fence=fence, now=self.now
+                session, self._task(session, task_id), by=self.who, fence=fence, now=self.at
             )
         )
 
@@ -71,7 +76,7 @@ class SigningRoom:
         """The second person signs the author's words; final. Raises what `sign` raises."""
         return self._issue(
             lambda session: issuing.content_to_approve(
-                session, self._task(session, task_id), by=self.who, fence=fence, now=self.now
+                session, self._task(session, task_id), by=self.who, fence=fence, now=self.at
             )
         )
 
@@ -80,8 +85,8 @@ class SigningRoom:
         self._confirm()
         with self.database.transaction() as session:
             task = reading_tasks.find_task(session, self.who, task_id)
-            issuing.reject(session, task.id, by=self.who, fence=fence, note=note, now=self.now)
-            report = reports.report_of_task(session, task, now=self.now)
+            issuing.reject(session, task.id, by=self.who, fence=fence, note=note, now=self.at)
+            report = reports.report_of_task(session, task, now=self.at)
             return Issued(report.id, report.current_version or 0, report.status)
 
     def append(self, report_id: int, *, text: str, reason: str) -> Issued:
@@ -93,7 +98,7 @@ class SigningRoom:
                 text=text,
                 reason=reason,
                 by=self.who,
-                now=self.now,
+                now=self.at,
             )
         )
 
@@ -105,7 +110,7 @@ class SigningRoom:
                 reports.report_for(session, self.who, report_id),
                 reason=reason,
                 by=self.who,
-                now=self.now,
+                now=self.at,
             )
         )
 
@@ -114,7 +119,7 @@ class SigningRoom:
             prepared = prepare(session)
         self._confirm()
         pdf = self._sealed(prepared)
-        key = new_key("reports", self.now)
+        key = new_key("reports", self.at)
         # Bytes first, row second: should the row be refused, the object is swept later.
         self.objects.put(key, io.BytesIO(pdf), len(pdf))
         digest = hashlib.sha256(pdf).hexdigest()
@@ -126,13 +131,13 @@ class SigningRoom:
                 pdf_sha256=digest,
                 pdf_size=len(pdf),
                 by=self.who,
-                now=self.now,
+                now=self.at,
             )
         )
         return Issued(version.report_id, version.version, version.status)
 
     def _confirm(self) -> None:
-        confirm_identity(self.database, self.who, password=self.password, otp=self.otp, now=self.now)
+        confirm_identity(self.database, self.who, password=self.password, otp=self.otp, now=self.at)
 
     def _task(self, session: Session, task_id: int) -> int:
         """Asked before anything else: whoever may not see the task does not hear that it is there."""
@@ -146,14 +151,14 @@ class SigningRoom:
             key_images=pictures,
             verify_url=verify_url(self.settings.public_url, prepared.verify_token),
         )
-        for signatory, reason in seals_for(prepared, self.who, self.now):
+        for signatory, reason in seals_for(prepared, self.who, self.at):
             pdf = seal(
                 pdf,
                 authority=self.authority,
                 signer_name=signatory.name,
                 signer_username=signatory.username,
                 reason=reason,
-                at=signatory.signed_at or self.now,
+                at=signatory.signed_at or self.at,
             )
         return pdf
 

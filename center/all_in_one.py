@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
 import tomllib
 import urllib.error
 import urllib.request
+from functools import partial
+from importlib import import_module
 from importlib.resources import files
 
 import structlog
 
-from center import compose, data_folder, listening, logs, migrate
-from center.roles import SUPERVISED
+from center import compose, data_folder, listening, logs, migrate, roles
 from center.supervisor import Role, Supervisor
 from storage.settings import PREFIX, Settings
 
@@ -25,19 +27,19 @@ NO_TLS = f"{PREFIX}DICOM_TLS_CERT, _KEY and _CA are not all set"
 def serve(settings: Settings, *, demo: bool) -> int:
     """Start everything and stay until told to stop. Returns the exit status."""
     logs.configure("center", level=settings.log_level)
-    lock = data_folder.hold(settings.data)
+    # Every role inherits the descriptor: the folder is free again when the last of them has ended.
+    data_folder.hold(settings.data)
     listening.require_free(listeners(settings))
     with compose.answering(settings):
         compose.prepare_objects(settings)
         migrate.migrate(settings.database_url)
         if demo:
             _declare_demo(settings)
+    _import_what_several_need()
     supervisor = Supervisor(
         _roles(settings, demo=demo),
-        environment=_environment(settings),
         is_ready=lambda: is_ready(settings),
         on_ready=lambda: _announce(settings, demo=demo),
-        inherited=[lock],
     )
     return int(supervisor.run())
 
@@ -69,19 +71,23 @@ def reachable(host: str) -> str:
 
 
 def _roles(settings: Settings, *, demo: bool) -> list[Role]:
-    command = [sys.executable, "-m", "center.cli"]
-    roles = [Role("worker", [*command, "worker"])]
-    if listening.dicom_listeners(settings):
-        roles.insert(0, Role("node", [*command, "node"]))
-    if settings.http_port:
-        roles.insert(0, Role("portal", [*command, "portal"]))
-    if demo:
-        roles.append(Role("demo", [sys.executable, "-m", "center.demo"], is_essential=False))
-    return roles
+    """The portal first: it takes the longest to load."""
+    names = ["portal"] if settings.http_port else []
+    names += ["node"] if listening.dicom_listeners(settings) else []
+    essential = [Role(name, partial(roles.serve, name, settings)) for name in [*names, "worker"]]
+    return [*essential, *([Role("demo", partial(_demo, settings), is_essential=False)] if demo else [])]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """The children's environment: ours, with the words of the command line said as settings."""
+def _import_what_several_need() -> None:
+    """What node, portal and worker share, once, before they are forked from this process."""
+    for name in ("pydicom", "worklist.tables", "worklist.worker", "storage.headers"):
+        import_module(name)
+    # The children share these pages as long as no garbage collection writes to them.
+    gc.freeze()
+
+
+def _demo(settings: Settings) -> int:
+    """The devices are other peers, not roles: a program of its own, told where the centre is."""
     said = {
         "DATA": str(settings.data),
         "HTTP_PORT": str(settings.http_port),
@@ -90,7 +96,8 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
     outdone = {f"{PREFIX}{name}_FILE" for name in said}
     environment = {name: value for name, value in os.environ.items() if name not in outdone}
-    return environment | {f"{PREFIX}{name}": value for name, value in said.items()} | {SUPERVISED: "1"}
+    environment |= {f"{PREFIX}{name}": value for name, value in said.items()}
+    os.execve(sys.executable, [sys.executable, "-m", "center.demo"], environment)
 
 
 def _declare_demo(settings: Settings) -> None:

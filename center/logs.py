@@ -74,7 +74,7 @@ def configure(role: str, *, level: str = "INFO", stream: TextIO | None = None) -
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a forked role is configured again
     )
     threading.excepthook = _log_lost_thread
     sys.excepthook = _log_lost_process

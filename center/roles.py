@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -13,12 +12,9 @@ from center import compose, data_folder, listening, logs, migrate
 from center.complaints import Complaint
 from storage.database import Database
 from storage.objects import ObjectStore
-from storage.settings import PREFIX, Settings
+from storage.settings import Settings
 
 logger = structlog.get_logger("center")
-
-# Set by the supervisor, which holds the lock of the data folder and has looked at the ports.
-SUPERVISED = f"{PREFIX}SUPERVISED"
 
 # Between asking the portal to stop and closing the connections that stay open, such as event streams.
 PORTAL_PATIENCE = 3
@@ -27,12 +23,17 @@ Serve = Callable[[Settings, Database, ObjectStore, threading.Event], None]
 
 
 def run(name: str, settings: Settings) -> int:
-    """Run the role `node`, `portal` or `worker` until SIGTERM or SIGINT; returns the exit status."""
+    """Run the role `node`, `portal` or `worker` alone, with what a supervisor would have seen to before."""
     logs.configure(name, level=settings.log_level)
-    if SUPERVISED not in os.environ:
-        # Kept until the process ends: single roles share a data folder, an all-in-one has it alone.
-        data_folder.hold(settings.data, shared=True)
-        _look_around(name, settings)
+    # Kept until the process ends: single roles share a data folder, an all-in-one has it alone.
+    data_folder.hold(settings.data, shared=True)
+    _look_around(name, settings)
+    return serve(name, settings)
+
+
+def serve(name: str, settings: Settings) -> int:
+    """Do the role's work until SIGTERM or SIGINT; returns the exit status."""
+    logs.configure(name, level=settings.log_level)
     stop = threading.Event()
     if name != "portal":
         # The portal's server minds its signals itself.

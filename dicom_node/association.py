@@ -16,14 +16,15 @@ from pynetdicom.transport import AddressInformation
 
 from dicom_node.contexts import supported_contexts
 from dicom_node.gatekeeper import Admitted
-from dicom_node.upper_layer import IDLE_LOOK, MAXIMUM_PDU, Messages, PeerSocket, Reactor
+from dicom_node.messages import Messages
+from dicom_node.upper_layer import IDLE_LOOK, MAXIMUM_PDU, PeerSocket, Reactor
 
 IDLE_SECONDS = 120.0
 ANSWER_SECONDS = 60.0  # for a peer to answer a sub-operation of ours
 STUDIES_NOTED = 50
 
 
-class PeerAssociation(Association):  # type: ignore[misc]
+class PeerAssociation(Association):
     """pynetdicom's association on our upper layer; `serve(association, request, context)` does the work."""
 
     def __init__(
@@ -43,7 +44,7 @@ class PeerAssociation(Association):  # type: ignore[misc]
         self._ended = ended
         self._news = threading.Event()
         self.dul = Reactor(self, self._news)
-        self.dimse = Messages(self, spool)
+        self._messages = self.dimse = Messages(self, spool)
         self.acse_timeout, self.dimse_timeout, self.network_timeout = 10.0, ANSWER_SECONDS, IDLE_SECONDS
 
     @classmethod
@@ -70,7 +71,7 @@ class PeerAssociation(Association):  # type: ignore[misc]
         try:
             super().run_reactor()
         finally:
-            self.dimse.discard()
+            self._messages.discard()
             with contextlib.suppress(OSError):
                 self.admitted.connection.close()
             self._ended(self)
@@ -83,7 +84,7 @@ class PeerAssociation(Association):  # type: ignore[misc]
             self._news.clear()
             while not self._kill and self.is_established:
                 context_id, request = self.dimse.get_msg(block=False)
-                if request is None:
+                if request is None or context_id is None:
                     break
                 self._serve_request(request, context_id)
             if self._kill or self._is_over():

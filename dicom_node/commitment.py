@@ -88,7 +88,8 @@ class NotHeard(ConnectionError):
 def report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
     """N-EVENT-REPORT on an association of our own: what is kept, re-read and matching, and what is not."""
     title = str(job.payload["ae_title"])
-    committed, failed = [], []
+    committed: list[Dataset] = []
+    failed: list[Dataset] = []
     with database.reading() as session:
         device = find_application_entity(session, title)
         if device is None:

@@ -43,7 +43,7 @@ def associated(
     entity.acse_timeout = entity.connection_timeout = CONNECT_SECONDS
     entity.dimse_timeout = entity.network_timeout = ANSWER_SECONDS
     contexts = [build_context(abstract, syntaxes) for abstract, syntaxes in proposals][:MOST_CONTEXTS]
-    roles = []
+    roles: list[Any] = []
     for uid in as_scp_of:
         role = SCP_SCU_RoleSelectionNegotiation()
         role.sop_class_uid, role.scu_role, role.scp_role = uid, False, True

@@ -51,7 +51,7 @@ class OutOfResources(OSError):
     """There was no room to receive what was sent."""
 
 
-STEP_REFUSALS: dict[type[Exception], tuple[Status, str]] = {
+STEP_REFUSALS: dict[type[BaseException], tuple[Status, str]] = {
     StepExists: (Status.DUPLICATE_INSTANCE, "this performed procedure step exists already"),
     StepUnknown: (Status.NO_SUCH_INSTANCE, "this performed procedure step is not known"),
     StepEnded: (Status.PROCESSING_FAILURE, "performed procedure step may no longer be updated"),

@@ -41,7 +41,7 @@ class Tally:
         else:
             self.failed.append(wanted.sop_instance_uid)
 
-    def fields(self, *, is_final: bool) -> dict[str, int]:
+    def fields(self, *, is_final: bool) -> dict[str, Any]:
         counts = {
             "NumberOfCompletedSuboperations": self.completed,
             "NumberOfFailedSuboperations": len(self.failed),

@@ -22,7 +22,7 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 
 MAX_DEPTH = 32
 MAX_ELEMENTS = 500_000
-MAX_COLLECTED = 20_000  # nested elements that are remembered; per-frame groups of long series are only walked
+MAX_COLLECTED = 20_000  # beyond it nested and private elements are only walked: per-frame groups, bombs
 MAX_HEADER_BYTES = 16 << 20
 SHORT = 1024  # longer binary values are passed over
 LONGEST_TEXT = 64 << 10
@@ -168,7 +168,7 @@ def _walk(window: Window, found: Walked) -> None:
                 sentence = f"sequences are nested more than {MAX_DEPTH} deep"
                 raise InstanceRejected(sentence, kind=Unacceptable.NESTING)
             items: list[Items] = []
-            if _may_collect(found, level, counted):
+            if _may_collect(found, level, tag, counted):
                 level.elements[tag] = Element(tag, "SQ", None, items)  # type: ignore[index]
             # CP-246: an unknown VR of undefined length is a sequence in implicit little endian.
             explicit = level.is_explicit and vr == "SQ"
@@ -179,13 +179,13 @@ def _walk(window: Window, found: Walked) -> None:
             raise malformed("an element reaches beyond the item that holds it")
         if length <= (SHORT if vr in BINARY else LONGEST_TEXT):
             value = _exactly(take, at, length)
-            if _may_collect(found, level, counted):
+            if _may_collect(found, level, tag, counted):
                 level.elements[tag] = Element(tag, vr, value)  # type: ignore[index]
         else:
             window.pass_over(at, length)
             skipped += length
-            if level.elements is not None:
-                level.elements[tag] = Element(tag, vr)
+            if _may_collect(found, level, tag, counted):
+                level.elements[tag] = Element(tag, vr)  # type: ignore[index]
         at += length
 
 
@@ -205,10 +205,10 @@ def _item(levels: list[_Level], tag: int, length: int, at: int) -> int:
     return at
 
 
-def _may_collect(found: Walked, level: _Level, counted: int) -> bool:
+def _may_collect(found: Walked, level: _Level, tag: int, counted: int) -> bool:
     if level.elements is None:
         return False
-    if counted > MAX_COLLECTED and level.elements is not found.elements:
+    if counted > MAX_COLLECTED and (tag & 0x10000 or level.elements is not found.elements):
         found.is_abridged = True
         return False
     return True

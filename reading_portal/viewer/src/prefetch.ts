@@ -1,6 +1,7 @@
 /** Lossless slices ahead of the reader: always the nearest missing one next, paused while she waits for a slice. */
 import { Enums, cache, imageLoader } from "@cornerstonejs/core";
 import type { DisplaySet, Frame } from "./display_sets";
+import { registerMetadata } from "./metadata";
 
 const AT_ONCE = 4;
 
@@ -61,7 +62,8 @@ export class Prefetch {
 
   private bring(displaySet: DisplaySet, frame: Frame): void {
     this.underWay.add(frame.imageId);
-    imageLoader.loadAndCacheImage(frame.imageId, { requestType: Enums.RequestType.Prefetch, priority: 0 })
+    registerMetadata(displaySet)
+      .then(() => imageLoader.loadAndCacheImage(frame.imageId, { requestType: Enums.RequestType.Prefetch, priority: 0 }))
       .catch(() => this.failed.add(frame.imageId))
       .finally(() => {
         this.underWay.delete(frame.imageId);

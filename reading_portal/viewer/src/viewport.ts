@@ -211,7 +211,9 @@ export class ReadingViewport {
   }
 
   failed(imageId: string, error: unknown): void {
-    if (this.frame?.imageId === imageId) this.say(sentenceFor(this.frame, error), "failed");
+    if (this.frame?.imageId !== imageId) return;
+    console.warn("viewer: image not shown", this.frame.instance.sopInstanceUID, error);
+    this.say(sentenceFor(this.frame, error), "failed");
   }
 
   /** Write corners, letters and marks again. */

@@ -195,6 +195,21 @@ async def _judge(
     is_last: bool,
     compare: bool = False,
 ) -> tuple[list[SealProblem], SealSigner]:
+    try:
+        return await _examine(pdf, signature, roots, is_last=is_last, compare=compare)
+    except Exception:  # A signature that falls apart while it is examined is not the one that was made.
+        nobody = SealSigner(name="", username="", reason="", signed_at=None, is_valid=False)
+        return [SealProblem.ALTERED], nobody
+
+
+async def _examine(
+    pdf: bytes,
+    signature: EmbeddedPdfSignature,
+    roots: list[asn1_x509.Certificate],
+    *,
+    is_last: bool,
+    compare: bool,
+) -> tuple[list[SealProblem], SealSigner]:
     """What is wrong with one signature, and whose it is; `compare` asks what was added after it."""
     stamped_at = _stamped_at(signature)
     # Certificates are judged at the moment that the timestamp proves: a report outlives its signer's.

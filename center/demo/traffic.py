@@ -58,6 +58,7 @@ class Traffic:
         self._running: dict[str, tuple[Case, subprocess.Popen[bytes]]] = {}
         self._next_at = 0.0
         self._look_at = 0.0
+        self._pause_until = 0.0
         self._failures: dict[str, int] = {}
         self.state = self._resume()
         if self.state["state"] == "running":
@@ -65,7 +66,7 @@ class Traffic:
 
     def _resume(self) -> dict[str, Any]:
         now = datetime.now(UTC)
-        fresh = {
+        fresh: dict[str, Any] = {
             "state": "running",
             "reason": None,
             "sent_studies": 0,
@@ -103,7 +104,7 @@ class Traffic:
         if now >= self._look_at:
             self._look_at = now + 2
             self._write_reports()
-        while len(self._running) < AT_ONCE:
+        while len(self._running) < AT_ONCE and time.monotonic() >= self._pause_until:
             case = self._next_case()
             if case is None:
                 break
@@ -143,7 +144,7 @@ class Traffic:
             answer = self._portal.ask(_orderer(order["institution"]), "GET", f"/api/orders/{order['id']}")
         except (OSError, PortalRefused):
             return False
-        return answer["state"] in SETTLED
+        return str(answer["state"]) in SETTLED
 
     # --- doing it -------------------------------------------------------------------------------------
 
@@ -152,9 +153,10 @@ class Traffic:
         try:
             order = self.state["orders"].get(case.key) or self._place(case)
         except OSError:
-            self._next_at = time.monotonic() + 5  # the portal is away; it will be back
+            self._pause_until = time.monotonic() + 5  # the portal is away; it will be back
             return
         except PortalRefused as refusal:
+            self._pause_until = time.monotonic() + (30 if refusal.status >= 500 else 2)
             logger.warning("order-refused", case=case.key, status=refusal.status)
             self._fail(case)
             return

@@ -94,7 +94,7 @@ HEART = (
 def smooth_min(a: Field, b: Field, blend: float) -> Field:
     """The union of two shapes with a fillet of `blend` mm."""
     mix = np.clip(0.5 + 0.5 * (b - a) / blend, 0, 1)
-    return b + (a - b) * mix - blend * mix * (1 - mix)
+    return np.asarray(b + (a - b) * mix - blend * mix * (1 - mix))
 
 
 def _oval(x: Field, y: Field, z: Field | float, table: Field, power: float) -> Field:
@@ -120,7 +120,7 @@ def skin(x: Field, y: Field, z: Field | float) -> Field:
     chest = np.clip(-(y + 40) / 30, 0, 1) * high
     swell = 5 * np.exp(-(((np.abs(x) - 72) / 34) ** 2)) - 3 * np.exp(-((x / 20) ** 2))
     blades = 3.5 * np.exp(-(((np.abs(x) - 88) / 30) ** 2)) * np.clip((y - 50) / 30, 0, 1) * high
-    return oval + groove - chest * swell - blades + 1.5 * np.sin(x / 60 + 1)
+    return np.asarray(oval + groove - chest * swell - blades + 1.5 * np.sin(x / 60 + 1))
 
 
 def cage_front(z: Field | float) -> Field:

@@ -29,4 +29,6 @@ def textured_noise(
         response *= (squared + 1e-6) ** (ramp / 2)
     axes = tuple(range(len(shape)))
     field = np.fft.irfftn(np.fft.rfftn(white, axes=axes) * response, s=shape, axes=axes).astype(np.float32)
-    return (field - field.mean()) / field.std()
+    field -= field.mean()
+    field /= field.std()
+    return field

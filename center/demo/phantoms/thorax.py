@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +139,7 @@ def _vertebra(image: Field, z: float, cloud: Field) -> None:
         h = t - shift
         if abs(h) > 26:
             continue
-        processes = [((0, y0 + 36, -3, 3.4), (0, y0 + 52, -17, 3.0), (0, y0 + 56, -21, 3.8))]
+        processes: list[Any] = [((0, y0 + 36, -3, 3.4), (0, y0 + 52, -17, 3.0), (0, y0 + 56, -21, 3.8))]
         for s in (1, -1):
             processes.append(((s * 12, y0 + 8, 4, 4.2), (s * 13, y0 + 22, 4, 4.0)))
             processes.append(((s * 13, y0 + 22, 2, 4.2), (s * 8, y0 + 33, -4, 3.2), (0, y0 + 37, -4, 3.4)))
@@ -304,13 +304,17 @@ def build_volume(seed: int, *, slices: range = range(SLICES)) -> Volume:
 def open_volume(folder: Path, seed: int) -> Volume:
     """The thorax of a seed from the cache in `folder`, built and kept there the first time."""
     paths = [folder / f"thorax-{seed}-{part}.npy" for part in ("hounsfield", "label")]
-    if not all(path.exists() for path in paths):
-        folder.mkdir(parents=True, exist_ok=True)
-        volume = build_volume(seed)
-        for path, array in zip(paths, (volume.hounsfield, volume.label), strict=True):
-            unfinished = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(unfinished, array)
-            unfinished.replace(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two scanners of the county may want it at the same moment; one draws, the other waits.
+    with (folder / f"thorax-{seed}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all(path.exists() for path in paths):
+            volume = build_volume(seed)
+            arrays: tuple[NDArray[Any], ...] = (volume.hounsfield, volume.label)
+            for path, array in zip(paths, arrays, strict=True):
+                unfinished = path.with_suffix(".part.npy")
+                np.save(unfinished, array)
+                unfinished.replace(path)
     return Volume(*(np.load(path, mmap_mode="r") for path in paths))
 
 

@@ -117,7 +117,12 @@ def bytes_of(dataset: Dataset) -> bytes:
 
 
 def keep(
-    database: Database, objects: ObjectStore, dataset: Dataset, *, ae_title: str = "T01_CT", institution: str = "T01"
+    database: Database,
+    objects: ObjectStore,
+    dataset: Dataset,
+    *,
+    ae_title: str = "T01_CT",
+    institution: str = "T01",
 ) -> Kept:
     """Keep a dataset as if the device had sent it."""
     raw = bytes_of(dataset)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from center import migrate
 from storage.database import Base, Database
 from storage.objects import ObjectStore, open_store
 from tests.servers.object_store import SeaweedServer
@@ -98,9 +102,12 @@ class Pairs:
 
 
 def _make_schema(url: str) -> None:
-    # What the migrations make is compared with this in tests/center/test_migrations.py.
+    # Quicker than the migrations, whose equality with the code tests/center/test_migrations.py proves.
     import worklist.tables  # noqa: F401
 
     database = Database(url)
     Base.metadata.create_all(database.engine)
+    with database.engine.begin() as connection:
+        script = ScriptDirectory.from_config(migrate.configuration())
+        MigrationContext.configure(connection).stamp(script, "head")
     database.dispose()

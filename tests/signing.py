@@ -11,7 +11,9 @@ from worklist.issuing import Prepared, content_to_approve, content_to_sign, issu
 from worklist.reading_tasks import claim
 from worklist.reports import Draft, ReportVersion, keep_draft, report_for
 
-WORDS = Draft(findings="右肺上叶尖段见结节影，大小约12mm。", impression="1. 右肺上叶结节，建议增强扫描\n2. 主动脉硬化")
+WORDS = Draft(
+    findings="右肺上叶尖段见结节影，大小约12mm。", impression="1. 右肺上叶结节，建议增强扫描\n2. 主动脉硬化"
+)
 
 
 def write(database: Database, task_id: int, username: str, draft: Draft = WORDS) -> int:
@@ -23,13 +25,17 @@ def write(database: Database, task_id: int, username: str, draft: Draft = WORDS)
         return fence
 
 
-def prepare(database: Database, task_id: int, username: str, fence: int, *, is_review: bool = False) -> Prepared:
+def prepare(
+    database: Database, task_id: int, username: str, fence: int, *, is_review: bool = False
+) -> Prepared:
     with database.transaction() as session:
         step = content_to_approve if is_review else content_to_sign
         return step(session, task_id, by=person(session, username), fence=fence, now=utc_now())
 
 
-def issue_prepared(database: Database, objects: ObjectStore, prepared: Prepared, username: str) -> ReportVersion:
+def issue_prepared(
+    database: Database, objects: ObjectStore, prepared: Prepared, username: str
+) -> ReportVersion:
     document = f"{prepared.content_hash}".encode()
     key = new_key("reports")
     objects.put(key, io.BytesIO(document), len(document))
@@ -57,11 +63,15 @@ def sign(
     return issue_prepared(database, objects, prepared, username)
 
 
-def append(database: Database, objects: ObjectStore, report_id: int, username: str, text: str) -> ReportVersion:
+def append(
+    database: Database, objects: ObjectStore, report_id: int, username: str, text: str
+) -> ReportVersion:
     with database.transaction() as session:
         by = person(session, username)
         report = report_for(session, by, report_id)
-        prepared = content_to_append(session, report, text=text, reason="补充既往片对比", by=by, now=utc_now())
+        prepared = content_to_append(
+            session, report, text=text, reason="补充既往片对比", by=by, now=utc_now()
+        )
     return issue_prepared(database, objects, prepared, username)
 
 

@@ -22,7 +22,9 @@ def objects(pair: Pair) -> ObjectStore:
 
 
 @pytest.fixture(scope="module")
-def sqlite_county(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, ObjectStore]]:
+def sqlite_county(
+    pairs: Pairs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, ObjectStore]]:
     """One county for many histories of a property test."""
     with pairs.open(SQLITE_AND_FOLDER, tmp_path_factory.mktemp("county")) as pair:
         settle_the_county(pair.database)

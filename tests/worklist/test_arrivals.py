@@ -19,7 +19,9 @@ from worklist.reading_tasks import ReadingTask, TaskState, claim, task_of
 QUIET = timedelta(seconds=20)
 
 
-def _step(study_instance_uid: str, accession_number: str, state: str, instance_uids: list[str] | None = None) -> dict:
+def _step(
+    study_instance_uid: str, accession_number: str, state: str, instance_uids: list[str] | None = None
+) -> dict:
     attributes = {
         "00400252": {"vr": "CS", "Value": [state]},
         "00400270": {
@@ -74,7 +76,9 @@ def test_a_study_that_mpps_says_is_complete_settles_at_once(database, objects):
         begun = _step(exam.study_instance_uid, exam.accession_number, "IN PROGRESS")
         create_step(session, "1.2.3.4", begun, entity=entity, now=utc_now())
         session.flush()
-        ended = _step(exam.study_instance_uid, exam.accession_number, "COMPLETED", list(exam.sop_instance_uids))
+        ended = _step(
+            exam.study_instance_uid, exam.accession_number, "COMPLETED", list(exam.sop_instance_uids)
+        )
         set_step(session, "1.2.3.4", ended, entity=entity, now=utc_now())
 
     assert _settle(database) == 1
@@ -149,7 +153,9 @@ def test_a_study_without_an_order_waits_for_a_technician_who_matches_and_unmatch
 
 def test_the_right_accession_number_on_the_wrong_patient_is_not_matched(database, objects):
     order = an_order(database)
-    dataset = a_dataset(accession_number=order.accession_number, patient_id="P777", patient_name="Wang^Wu=王五")
+    dataset = a_dataset(
+        accession_number=order.accession_number, patient_id="P777", patient_name="Wang^Wu=王五"
+    )
 
     kept = keep(database, objects, dataset)
 
@@ -184,7 +190,9 @@ def test_late_images_after_the_signature_open_a_task_to_verify_the_report(databa
     keep(
         database,
         objects,
-        a_dataset(study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number, number=8),
+        a_dataset(
+            study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number, number=8
+        ),
     )
     task_id = settle_exam(database, exam.study_instance_uid)
 

@@ -90,9 +90,7 @@ def test_a_takeover_hands_over_every_word_and_fences_the_first_reader_out(databa
     first = _claim(database, exam.task_id, "chen")
     words = Draft(findings="右肺上叶见结节影", impression="建议增强扫描")
     with database.transaction() as session:
-        keep_draft(
-            session, exam.task_id, words, by=person(session, "chen"), fence=first.fence, now=utc_now()
-        )
+        keep_draft(session, exam.task_id, words, by=person(session, "chen"), fence=first.fence, now=utc_now())
 
     second = _claim(database, exam.task_id, "sun", takeover=True)
 
@@ -201,7 +199,9 @@ def test_a_returned_task_opens_again_with_its_old_clock_when_new_images_come(dat
     keep(
         database,
         objects,
-        a_dataset(study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number, number=9),
+        a_dataset(
+            study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number, number=9
+        ),
     )
     task_id = settle_exam(database, exam.study_instance_uid)
 
@@ -230,7 +230,9 @@ def test_a_reader_without_agreement_for_the_modality_does_not_see_it(database, o
 def test_every_state_but_the_last_ones_can_be_left(database):
     leaving = {state for state, _ in TRANSITIONS}
 
-    assert set(TaskState) - leaving == {TaskState.COMPLETED, TaskState.RETURNED, TaskState.CANCELLED} - leaving
+    assert (
+        set(TaskState) - leaving == {TaskState.COMPLETED, TaskState.RETURNED, TaskState.CANCELLED} - leaving
+    )
     assert TaskState.COMPLETED not in leaving
 
 
@@ -271,11 +273,21 @@ def test_no_history_of_claims_lets_a_stale_fence_write(sqlite_county: tuple[Data
                     verb = {
                         "release": lambda: release(session, exam.task_id, by=by, fence=fence, now=now),  # noqa: B023
                         "heartbeat": lambda: heartbeat(session, exam.task_id, by=by, fence=fence, now=now),  # noqa: B023
-                        "suspend": lambda: suspend(  # noqa: B023
-                            session, exam.task_id, by=by, fence=fence, reason="consultation", now=now  # noqa: B023
+                        "suspend": lambda: suspend(
+                            session,
+                            exam.task_id,
+                            by=by,
+                            fence=fence,
+                            reason="consultation",
+                            now=now,  # noqa: B023
                         ),
-                        "draft": lambda: keep_draft(  # noqa: B023
-                            session, exam.task_id, Draft(findings="a", impression="b"), by=by, fence=fence, now=now  # noqa: B023
+                        "draft": lambda: keep_draft(
+                            session,
+                            exam.task_id,
+                            Draft(findings="a", impression="b"),
+                            by=by,
+                            fence=fence,
+                            now=now,  # noqa: B023
                         ),
                     }[action]
                     verb()

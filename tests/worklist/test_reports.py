@@ -79,7 +79,12 @@ def test_where_the_modality_asks_for_two_the_author_signs_preliminary_and_anothe
         session.get(Practitioner, "sun").roles = ["reader", "reviewer"]
     second = sign(database, objects, exam.task_id, "sun", is_review=True)
 
-    assert (second.version, second.status, second.reviewer, second.author) == (2, ReportStatus.FINAL, "sun", "wu")
+    assert (second.version, second.status, second.reviewer, second.author) == (
+        2,
+        ReportStatus.FINAL,
+        "sun",
+        "wu",
+    )
     with database.reading() as session:
         standings = session.execute(select(ReportVersion.version, ReportVersion.standing)).all()
         assert sorted(map(tuple, standings)) == [(1, Standing.SUPERSEDED), (2, Standing.CURRENT)]
@@ -171,9 +176,16 @@ def test_an_addendum_is_a_new_version_and_the_old_one_stays_word_for_word(databa
     second = append(database, objects, first.report_id, "chen", "与2025年旧片对比，结节无变化。")
     third = append(database, objects, first.report_id, "wu", "建议三个月复查。")
 
-    assert (second.version, second.status, second.previous_hash) == (2, ReportStatus.APPENDED, first.content_hash)
+    assert (second.version, second.status, second.previous_hash) == (
+        2,
+        ReportStatus.APPENDED,
+        first.content_hash,
+    )
     assert third.previous_hash == second.content_hash
-    assert [one["text"] for one in third.content["addenda"]] == ["与2025年旧片对比，结节无变化。", "建议三个月复查。"]
+    assert [one["text"] for one in third.content["addenda"]] == [
+        "与2025年旧片对比，结节无变化。",
+        "建议三个月复查。",
+    ]
     assert third.content["findings"] == first.content["findings"]
     with database.reading() as session:
         report = report_for(session, person(session, "li"), first.report_id)

@@ -18,10 +18,9 @@ from zoneinfo import ZoneInfo
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import ModalityPerformedProcedureStep, ModalityWorklistInformationFind
 
 from center import logs
 from center.demo import county, performed_step
@@ -32,6 +31,9 @@ from center.demo.phantoms.repertoire import draw
 from center.demo.processes import die_with_parent
 from storage.uids import derived_uid
 
+# PS3.4 F.7 and K.6.
+MODALITY_PERFORMED_STEP = UID("1.2.840.10008.3.1.2.3.3")
+MODALITY_WORKLIST = UID("1.2.840.10008.5.1.4.31")
 ATTEMPTS = 4
 # How each device writes names, and how it sends pictures: a county bought over twenty years.
 CHARACTER_SETS = {"T03": "ISO_IR 192", "C01": "ISO_IR 192", "T04": "GBK", "T06": "ISO_IR 192"}
@@ -125,10 +127,10 @@ def _worklist_item(assignment: Assignment, device: Device) -> dict[str, str]:
     query.StudyInstanceUID = query.RequestedProcedureID = query.RequestedProcedureDescription = ""
     query.ReferringPhysicianName = query.RequestingPhysician = ""
     for attempt in range(ATTEMPTS):
-        association = _associate(assignment, [(ModalityWorklistInformationFind, [ExplicitVRLittleEndian])])
+        association = _associate(assignment, [(MODALITY_WORKLIST, [ExplicitVRLittleEndian])])
         found: Dataset | None = None
         try:
-            for status, answer in association.send_c_find(query, ModalityWorklistInformationFind):
+            for status, answer in association.send_c_find(query, MODALITY_WORKLIST):
                 if answer is not None and status and status.Status in (0xFF00, 0xFF01):
                     found = answer
         finally:
@@ -190,10 +192,10 @@ SUCCESSES = {"send_n_create": (0x0000, 0x0111), "send_n_set": (0x0000, 0x0110)}
 
 def _report(assignment: Assignment, message: str, step: Dataset, exam: Exam) -> None:
     """One MPPS message. Raises DeviceFailed."""
-    association = _associate(assignment, [(ModalityPerformedProcedureStep, [ExplicitVRLittleEndian])])
+    association = _associate(assignment, [(MODALITY_PERFORMED_STEP, [ExplicitVRLittleEndian])])
     try:
         send = getattr(association, message)
-        status, _ = send(step, ModalityPerformedProcedureStep, exam.performed_step_uid)
+        status, _ = send(step, MODALITY_PERFORMED_STEP, exam.performed_step_uid)
     finally:
         association.release()
     if "Status" not in status or status.Status not in SUCCESSES[message]:
@@ -203,12 +205,17 @@ def _report(assignment: Assignment, message: str, step: Dataset, exam: Exam) -> 
 def _send_all(assignment: Assignment, instances: Iterator[Dataset]) -> Iterator[SentInstance]:
     """C-STORE each, on one association that is opened anew when it breaks. Raises DeviceFailed."""
     association: Association | None = None
+    proposed: tuple[str, str] | None = None
     wanted = TRANSFER_SYNTAXES.get(assignment.device)
     try:
         for dataset in instances:
             if wanted is not None and dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian:
                 _recode(dataset, wanted)
             syntax = dataset.file_meta.TransferSyntaxUID
+            if association is not None and proposed != (dataset.SOPClassUID, syntax):
+                association.release()
+                association = None
+            proposed = (dataset.SOPClassUID, syntax)
             for attempt in range(ATTEMPTS):
                 if association is None or not association.is_established:
                     association = _associate(assignment, [(dataset.SOPClassUID, [syntax])])

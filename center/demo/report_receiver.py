@@ -9,9 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import Verification
 
 from center import logs
 from center.demo import county
@@ -31,9 +29,7 @@ def keep(event: Any, folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
-            file.write(b"\0" * 128 + b"DICM")
-            write_file_meta_info(file, event.file_meta)
-            file.write(event.request.DataSet.getvalue())
+            file.write(event.encoded_dataset())
         unfinished.replace(path)
     except OSError:
         return OUT_OF_RESOURCES
@@ -44,7 +40,7 @@ def receive(ae_title: str, port: int, folder: Path) -> Any:
     """A running server on 127.0.0.1 (port 0: any free one). OSError where the port is taken."""
     entity = AE(ae_title=ae_title)
     entity.supported_contexts = AllStoragePresentationContexts
-    entity.add_supported_context(Verification)
+    entity.add_supported_context("1.2.840.10008.1.1")  # Verification
     entity.require_called_aet = True
     return entity.start_server(
         ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, keep, [folder])]

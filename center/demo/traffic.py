@@ -120,7 +120,7 @@ class Traffic:
     def _next_case(self) -> Case | None:
         waiting = [case for case in OPENING if self._is_open(case)]
         for case in waiting:
-            if not case.after or self._has_settled(case.after):
+            if self._is_free(case.device) and (not case.after or self._has_settled(case.after)):
                 return case
         if any(not case.after for case in waiting) or any(key in self._running for key in _OPENING_KEYS):
             return None
@@ -128,11 +128,17 @@ class Traffic:
             return None
         self._next_at = time.monotonic() + self._limits.interval
         case = later_case(self.state["later"], today=datetime.now(UTC).date())
+        if not self._is_free(case.device):
+            return None
         self.state["later"] += 1
-        return case if self._is_open(case) else None
+        return case
 
     def _is_open(self, case: Case) -> bool:
         return case.key not in self.state["done"] and case.key not in self._running
+
+    def _is_free(self, device: str) -> bool:
+        """A scanner examines one patient at a time."""
+        return all(case.device != device for case, _ in self._running.values())
 
     def _has_settled(self, key: str) -> bool:
         """Whether the order of another case has its study. Asked at most every two seconds."""

@@ -104,7 +104,7 @@ def _oval(x: Field, y: Field, z: Field | float, table: Field, power: float) -> F
     y = y - (front + back) / 2
     ratio = np.abs(x / half) ** power + np.abs(y / ((back - front) / 2)) ** power
     ratio = np.maximum(ratio, 1e-6) ** (1 / power)
-    return np.sqrt(x * x + y * y) * (1 - 1 / ratio)
+    return np.asarray(np.sqrt(x * x + y * y) * (1 - 1 / ratio))
 
 
 def cage(x: Field, y: Field, z: Field | float) -> Field:

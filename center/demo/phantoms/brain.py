@@ -76,7 +76,7 @@ def _ventricles(z: float) -> Field:
             whole = np.minimum(whole, tube(X, Y, np.float32(z) + 0 * Y, line))
     third = ellipsoid(X, Y, z, (0, 2, 0), (2.6, 15, 11))
     fourth = ellipsoid(X, Y, z, (0, 36, -36), (8, 6, 10))
-    return np.minimum(np.minimum(whole, third), fourth)
+    return np.asarray(np.minimum(np.minimum(whole, third), fourth))
 
 
 def _slice(z: float, folds: Field, fine: Field, *, infarct: bool) -> _Slice:

@@ -45,7 +45,7 @@ def _effusion(paths: PathLengths, seed: int, *, side: str = "L", height: float =
     outwards = gx if side == "L" else -gx
     level = -40 + height * 0.6 + 52 * np.clip((outwards - 40) / 90, 0, 1.1) ** 2.2
     depth = np.clip((level - gz) / 26, 0, 1) * np.clip(outwards / 12, 0, 1)
-    return depth * np.maximum(paths.lung * 0.92, 14 * (paths.lung > 2))
+    return np.asarray(depth * np.maximum(paths.lung * 0.92, 14 * (paths.lung > 2)))
 
 
 def _pneumonia(paths: PathLengths, seed: int, *, x: float, z: float, size: float = 32) -> Field:

@@ -33,7 +33,7 @@ def _cloud(random: np.random.Generator, shape: tuple[int, int], power: float) ->
     white = np.fft.rfft2(random.standard_normal(shape))
     fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
     field = np.fft.irfft2(white / (np.sqrt(fx * fx + fy * fy) + 0.002) ** (power / 2), s=shape)
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
 
 
 def _compose(exam: Exam, view: str, seed: int, *, mass: bool) -> Field:
@@ -85,7 +85,7 @@ def _compose(exam: Exam, view: str, seed: int, *, mass: bool) -> Field:
         spots = random.uniform((20, middle - 45), (80 * size, middle + 45), (5, 2))
         for px, py in spots:
             picture += 0.4 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 0.12) * thickness
-    return picture * np.clip(-outline / 0.5 + 0.5, 0, 1)
+    return np.asarray(picture * np.clip(-outline / 0.5 + 0.5, 0, 1))
 
 
 def _polar(random: np.random.Generator, angle: Field, radius: Field) -> Field:

@@ -200,7 +200,7 @@ def _shadow(line: Field, radius: Field, wall: float) -> Field:
     inner = np.clip(-gap - wall, 0, size - wall)
     long = 2 * np.sqrt(outer * (2 * size - outer))
     hollow = 2 * np.sqrt(inner * (2 * (size - wall) - inner))
-    return ((long - hollow) * CORTICAL * 0.8 + hollow * SPONGY * 0.6).astype(np.float32)
+    return np.asarray((long - hollow) * CORTICAL * 0.8 + hollow * SPONGY * 0.6, dtype=np.float32)
 
 
 def _tree(seed: int, random: np.random.Generator) -> Field:

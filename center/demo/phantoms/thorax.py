@@ -90,7 +90,8 @@ def _couch() -> NDArray[np.int16]:
     """Air, and the shallow carbon shell on which the patient lies."""
     y = (ORIGIN[1] + PIXEL * np.arange(SIZE, dtype=np.float32))[:, None]
     shell = np.abs(np.sqrt(X * X + (y + 363) ** 2) - 500)
-    return np.rint(AIR + 360 * _cover(shell - 1.2) * (np.abs(X) < 195)).astype(np.int16)
+    couch = AIR + 360 * _cover(shell - 1.2) * (np.abs(X) < 195)
+    return np.asarray(np.rint(couch), dtype=np.int16)
 
 
 def _shared(seed: int) -> _Body:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -270,27 +271,14 @@ def test_no_history_of_claims_lets_a_stale_fence_write(sqlite_county: tuple[Data
                 elif action == "expire":
                     expire_leases(session, now=now + timedelta(hours=1))
                 else:
+                    words = {"by": by, "fence": fence, "now": now}
                     verb = {
-                        "release": lambda: release(session, exam.task_id, by=by, fence=fence, now=now),  # noqa: B023
-                        "heartbeat": lambda: heartbeat(session, exam.task_id, by=by, fence=fence, now=now),  # noqa: B023
-                        "suspend": lambda: suspend(
-                            session,
-                            exam.task_id,
-                            by=by,
-                            fence=fence,
-                            reason="consultation",
-                            now=now,  # noqa: B023
-                        ),
-                        "draft": lambda: keep_draft(
-                            session,
-                            exam.task_id,
-                            Draft(findings="a", impression="b"),
-                            by=by,
-                            fence=fence,
-                            now=now,  # noqa: B023
-                        ),
+                        "release": partial(release, **words),
+                        "heartbeat": partial(heartbeat, **words),
+                        "suspend": partial(suspend, reason="consultation", **words),
+                        "draft": partial(keep_draft, draft=Draft(findings="a", impression="b"), **words),
                     }[action]
-                    verb()
+                    verb(session, exam.task_id)
                     assert may_write, f"{action} went through without the fence"
         except Problem:
             pass

@@ -10,7 +10,7 @@ from fastapi import Depends, Header, HTTPException, Path, Query, Request, Respon
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from reading_portal.dependencies import CurrentPractitioner, Now, Objects, ReadSession, TheDatabase
+from reading_portal.dependencies import CurrentPractitioner, ReadSession, database_of, now_of, objects_of
 from reading_portal.frames import FrameTable, NoSuchFrame, StoredPixels
 from reading_portal.multipart import MultipartWriter
 from reading_portal.places import Unreadable
@@ -67,13 +67,12 @@ class Asked:
 def asked(
     request: Request,
     session: ReadSession,
-    database: TheDatabase,
-    objects: Objects,
     who: CurrentPractitioner,
-    now: Now,
     accept: Annotated[str | None, Header()] = None,
     accept_query: Annotated[str | None, Query(alias="accept", max_length=1000)] = None,
 ) -> Asked:
+    # Called, not depended upon: each dependency costs a change of threads, and viewers ask for many frames.
+    database, objects, now = database_of(request), objects_of(request), now_of(request)
     # PS3.18 8.3.3.1: the query parameter goes before the header.
     return Asked(request, session, database, objects, who, now, accept_query or accept)
 

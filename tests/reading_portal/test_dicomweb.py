@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from storage.audit import history
 from tests.corpora import corpus
-from tests.pairs import SQLITE_AND_FOLDER, Pairs
+from tests.pairs import NAMES, Pairs
 from tests.reading_portal.dicomweb_objects import (
     a_cine,
     a_ct_series,
@@ -36,10 +36,12 @@ CINES = {
 HTJ2K = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.4.202'
 
 
-@pytest.fixture(scope="module")
-def portal(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+@pytest.fixture(scope="module", params=NAMES)
+def portal(
+    request: pytest.FixtureRequest, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("dicomweb")
-    with pairs.open(SQLITE_AND_FOLDER, folder) as pair, open_portal(pair, folder) as portal:
+    with pairs.open(request.param, folder) as pair, open_portal(pair, folder) as portal:
         for dataset in [*CT_SLICES, *NATIVE, *CINES.values()]:
             portal.keep(file_of(dataset))
         yield portal

@@ -1,5 +1,6 @@
 /** The viewports on the screen: layouts, which one is active, what is dropped where. */
-import type { RenderingEngine } from "@cornerstonejs/core";
+import type { RenderingEngine, Types } from "@cornerstonejs/core";
+import { usesCPU } from "./cornerstone";
 import { CELLS, LAYOUTS, type Layout } from "./hanging";
 import type { PreviewStack } from "./preview_stack";
 import { DRAG_TYPE } from "./series_strip";
@@ -59,18 +60,29 @@ export class Grid {
   }
 
   /** Fit canvases to their cells; an image that filled its cell fills it again, a zoomed one stays as zoomed. */
-  private resize(attempts = 5): void {
+  private resize(): void {
     const shown = this.visible.filter((viewport) => viewport.hasImage);
-    const presentations = shown.map((viewport) => viewport.stack.getViewPresentation());
+    this.fit(shown.map((viewport) => [viewport, viewport.stack.getViewPresentation()]), 5);
+  }
+
+  private fit(shown: [ReadingViewport, Types.ViewPresentation][], attempts: number): void {
     this.engine.resize(true, true);
     // Cornerstone skips a resize while a frame is pending and does not come back to it.
-    const isDone = shown.every(({ host }) => {
+    const isDone = shown.every(([{ host }]) => {
       const canvas = host.querySelector("canvas");
       return !canvas || !host.clientWidth || Math.abs(canvas.width - host.clientWidth * devicePixelRatio) < 2;
     });
-    if (isDone) shown.forEach((viewport, index) => viewport.stack.setViewPresentation(presentations[index]!));
-    if (isDone) this.engine.render();
-    else if (attempts > 0) requestAnimationFrame(() => this.resize(attempts - 1));
+    if (!isDone && attempts > 0) {
+      requestAnimationFrame(() => this.fit(shown, attempts - 1));
+      return;
+    }
+    for (const [viewport, presentation] of shown) {
+      if (!viewport.hasImage) continue;
+      // The CPU renderer's zoom is in screen pixels and means nothing in another cell.
+      if (usesCPU()) viewport.stack.resetCamera();
+      else viewport.stack.setViewPresentation(presentation);
+    }
+    this.engine.render();
   }
 
   get isFull(): boolean {

@@ -30,6 +30,7 @@ export class Overlay {
     for (const corner of CORNERS) this.corners[corner] = part(cell, `corner ${corner}`);
     for (const edge of EDGES) this.edges[edge] = part(cell, `edge edge-${edge}`);
     this.bar = part(cell, "scale-bar");
+    this.bar.hidden = true;
   }
 
   write(state: OverlayState): void {

@@ -45,6 +45,7 @@ export class ReadingViewport {
   private wanted = 0;
   private ownWindow: Window | undefined;
   private cursor: Point2 | undefined;
+  private isInverted = false;
   private patience = 0;
 
   constructor(private readonly engine: RenderingEngine, readonly cell: HTMLElement, readonly number: number,
@@ -90,6 +91,7 @@ export class ReadingViewport {
     this.wanted = Math.max(0, Math.min(index, displaySet.frames.length - 1));
     this.message.hidden = true;
     this.ownWindow = undefined;
+    this.isInverted = false;
     this.cell.classList.remove("is-empty");
     const frame = this.frame;
     if (!frame) {
@@ -161,7 +163,8 @@ export class ReadingViewport {
 
   invert(): void {
     if (!this.hasImage) return;
-    this.stack.setProperties({ invert: !this.stack.getProperties().invert });
+    this.isInverted = !this.isInverted;
+    this.applyInversion();
     this.stack.render();
   }
 
@@ -174,14 +177,17 @@ export class ReadingViewport {
 
   flip(): void {
     if (!this.hasImage) return;
-    this.stack.setViewPresentation({ flipHorizontal: !this.stack.getViewPresentation().flipHorizontal });
+    this.mirror(!this.stack.getCamera().flipHorizontal);
     this.stack.render();
   }
 
   reset(): void {
     if (!this.hasImage) return;
     this.stack.resetProperties();
+    this.mirror(false);
+    this.stack.setViewPresentation({ rotation: 0, flipVertical: false });
     this.stack.resetCamera();
+    this.isInverted = false;
     this.applyOpeningState();
     this.stack.render();
   }
@@ -221,12 +227,11 @@ export class ReadingViewport {
     const { displaySet, frame } = this;
     if (!displaySet || !frame) return;
     const isReady = this.hasImage;
-    const properties = isReady ? this.stack.getProperties() : {};
     this.overlay.write({
       displaySet, frame, index: this.wanted,
       window: isReady && !this.stack.getCornerstoneImage().color ? this.window() : undefined,
       zoom: isReady ? this.stack.getZoom() : undefined,
-      isInverted: isReady && !!properties.invert !== this.stack.getCornerstoneImage().invert, isMirrored: isReady && this.isMirrored(), isCPU: usesCPU(),
+      isInverted: this.isInverted, isMirrored: isReady && this.isMirrored(), isCPU: usesCPU(),
       isKeyImage: this.listener.isKeyImage(frame), readout: this.readout(),
     });
     const count = displaySet.frames.length;
@@ -253,7 +258,19 @@ export class ReadingViewport {
     const preset = hasWindow ? undefined : openingPreset(displaySet.modality, displaySet.bodyPart);
     if (preset) this.setWindow({ width: preset.width, center: preset.center });
     this.ownWindow = this.window();
-    if (mirrorsMammogram(displaySet)) this.stack.setViewPresentation({ flipHorizontal: true });
+    if (mirrorsMammogram(displaySet)) this.mirror(true);
+    this.applyInversion();
+  }
+
+  /** The reader's inversion on top of the image's own: MONOCHROME1 is shown inverted to begin with. */
+  private applyInversion(): void {
+    this.stack.setProperties({ invert: this.stack.getCornerstoneImage().invert !== this.isInverted });
+  }
+
+  /** The CPU renderer mirrors by its camera, the GPU renderer by the presentation. */
+  private mirror(flipHorizontal: boolean): void {
+    if (usesCPU()) this.stack.setCamera({ flipHorizontal });
+    else this.stack.setViewPresentation({ flipHorizontal });
   }
 
   private listen(): void {
@@ -355,7 +372,7 @@ export class ReadingViewport {
   }
 
   private isMirrored(): boolean {
-    const { flipHorizontal, flipVertical } = this.stack.getViewPresentation();
+    const { flipHorizontal, flipVertical } = this.stack.getCamera();
     return !!flipHorizontal !== !!flipVertical;
   }
 

@@ -28,10 +28,15 @@ export const MARGIN = { left: 14, top: 8, right: 6, bottom: 6 };
 /** Row heights in millivolts either side of the baseline taken together, by layout. */
 const ROW_MILLIVOLTS: Record<EcgLayout, number> = { "3x4+1": 2.6, "6x2": 2.2, "12x1": 1.9, median: 3 };
 
-/** Lay out the leads of one group that lasts `seconds`. */
-export function layOut(names: string[], seconds: number, paper: Paper): Sheet {
-  const row = Math.max(15, ROW_MILLIVOLTS[paper.layout] * paper.gain);
+/** Rows grow no further than this, however much room there is. */
+const TALLEST_ROW_MM = 42;
+
+/** Lay out the leads of one group that lasts `seconds`; rows share `room` millimetres of height if there is that much. */
+export function layOut(names: string[], seconds: number, paper: Paper, room = 0): Sheet {
   const columns = columnsFor(names, paper.layout);
+  const rowsWanted = Math.max(...columns.map((column) => column.length)) + (paper.layout === "3x4+1" ? 1 : 0);
+  const fair = (room - MARGIN.top - MARGIN.bottom) / rowsWanted;
+  const row = Math.max(15, ROW_MILLIVOLTS[paper.layout] * paper.gain, Math.min(TALLEST_ROW_MM, fair));
   const share = paper.layout === "median" ? seconds : seconds / columns.length;
   const cells: Cell[] = columns.flatMap((column, c) => column.map((lead, r) => ({
     lead,

@@ -1,14 +1,18 @@
 /** The ECG page: controls, sheet, calipers and figures in place of the server's first drawing. */
 import { Calipers, type Span } from "./calipers";
 import { BANDS, type FilterChoice } from "./filters";
-import { ECG_LAYOUTS, type EcgLayout, type Paper } from "./layouts";
+import { ECG_LAYOUTS, layOut, type EcgLayout, type Paper } from "./layouts";
 import { calibrationPanel, isScreenCalibrated, pixelsPerMillimetre } from "./screen";
 import { drawSheet, type DrawnSheet } from "./sheet";
-import { fetchRecording, medianOf, rhythmOf, type Group, type Recording } from "./recording";
+import { durationOf, fetchRecording, leadNames, medianOf, rhythmOf, type Group, type Recording } from "./recording";
 import { correctedText, deviceValues, spanText, type ReaderIntervals } from "./values";
 import { listenToKeys, returnToText } from "../keyboard";
 import type { Page } from "../page";
 import { word } from "../words";
+
+/** Fitting shrinks and enlarges within these shares of true size; beyond them the sheet scrolls. */
+const SMALLEST = 0.7;
+const LARGEST = 1.4;
 
 export async function bootEcg(page: Page): Promise<void> {
   const recording = await fetchRecording(page.manifestUrl);
@@ -19,6 +23,7 @@ class EcgReading {
   private readonly bar = document.createElement("div");
   private readonly scroll = document.createElement("div");
   private readonly figures = document.createElement("div");
+  private readonly sizeNote = document.createElement("span");
   private readonly readout = document.createElement("p");
   private readonly choices = {} as Record<"layout" | "speed" | "gain" | "band", HTMLSelectElement>;
   private readonly notch = document.createElement("input");
@@ -34,9 +39,9 @@ class EcgReading {
     this.figures.className = "ecg-figures";
     this.buildBar();
     this.buildFigures();
+    section.querySelector(".ecg-first")?.remove();
     section.append(this.bar, this.scroll, this.figures);
     this.draw();
-    section.querySelector(".ecg-first")?.remove();
     section.classList.add("is-ready");
     new ResizeObserver(() => this.size()).observe(this.scroll);
     this.listen();
@@ -62,13 +67,13 @@ class EcgReading {
       this.scroll.replaceChildren(sentence);
       return;
     }
+    this.say(undefined);
     const band = BANDS[this.choices.band.value]!;
     const choice: FilterChoice = { ...band, notch: this.notch.checked };
-    this.sheet = drawSheet(group, paper, choice, this.noteFor(group, choice));
+    this.sheet = drawSheet(group, paper, choice, this.noteFor(group, choice), this.room(group));
     this.calipers = new Calipers(this.sheet, paper, (span) => this.say(span));
     this.scroll.replaceChildren(this.sheet.element);
     this.size();
-    this.say(undefined);
   }
 
   private noteFor(group: Group, choice: FilterChoice): string {
@@ -79,17 +84,29 @@ class EcgReading {
       `${group.sampling_frequency} Hz`].filter(Boolean).join("  ·  ");
   }
 
-  /** True millimetres, or as wide as the page allows; the figure of shrinking is always said. */
+  /** True millimetres, or as wide as the page allows within reason; how much it was scaled is always said. */
   private size(): void {
     if (!this.sheet) return;
-    const fitted = (this.scroll.clientWidth - 2) / this.sheet.width;
-    const perMillimetre = this.isTrueSize ? pixelsPerMillimetre() : fitted;
+    const perMillimetre = this.perMillimetre(this.sheet.width);
     this.sheet.element.style.width = `${this.sheet.width * perMillimetre}px`;
     this.sheet.element.style.height = `${this.sheet.height * perMillimetre}px`;
     const percent = Math.round((perMillimetre / pixelsPerMillimetre()) * 100);
-    const isExact = this.isTrueSize && isScreenCalibrated();
-    this.bar.querySelector(".ecg-size")!.textContent = isExact ? word("ecg_calibrated")
-      : this.isTrueSize ? word("ecg_not_calibrated_screen") : word("ecg_scaled", percent);
+    const isExact = percent === 100 && isScreenCalibrated();
+    this.sizeNote.textContent = isExact ? word("ecg_calibrated")
+      : percent === 100 ? word("ecg_not_calibrated_screen") : word("ecg_scaled", percent);
+  }
+
+  private perMillimetre(width: number): number {
+    const real = pixelsPerMillimetre();
+    if (this.isTrueSize) return real;
+    const fitted = (this.scroll.clientWidth - 2) / width;
+    return Math.min(LARGEST * real, Math.max(SMALLEST * real, fitted));
+  }
+
+  /** Millimetres of paper that fit into the window's height at the size that the sheet will have. */
+  private room(group: Group): number {
+    const width = layOut(leadNames(group), durationOf(group), this.paper).width;
+    return (this.scroll.clientHeight - 2) / this.perMillimetre(width);
   }
 
   private say(span: Span | undefined): void {
@@ -132,9 +149,8 @@ class EcgReading {
     this.bar.append(label, this.button(word("ecg_march"), () => this.calipers?.march()),
       this.button(`${word("ecg_fit")} / ${word("ecg_true_size")}`, () => { this.isTrueSize = !this.isTrueSize; this.size(); }),
       this.button(word("ecg_calibrate"), () => this.section.append(calibrationPanel(() => { this.isTrueSize = true; this.size(); }))));
-    const size = document.createElement("span");
-    size.className = "ecg-size";
-    this.bar.append(size);
+    this.sizeNote.className = "ecg-size";
+    this.bar.append(this.sizeNote);
   }
 
   private buildFigures(): void {

@@ -17,9 +17,9 @@ export interface DrawnSheet extends Sheet {
   element: SVGSVGElement;
 }
 
-/** Draw a group; `note` stands at the foot of the paper (speed, gain, filter). */
-export function drawSheet(group: Group, paper: Paper, choice: FilterChoice, note: string): DrawnSheet {
-  const sheet = layOut(leadNames(group), durationOf(group), paper);
+/** Draw a group in about `room` mm of height; `note` stands at the foot of the paper (speed, gain, filter). */
+export function drawSheet(group: Group, paper: Paper, choice: FilterChoice, note: string, room: number): DrawnSheet {
+  const sheet = layOut(leadNames(group), durationOf(group), paper, room);
   const { width, height } = sheet;
   const leads = new Map(group.leads.map((lead) => [lead.name, lead]));
   const cache = new Map<string, Float64Array>();

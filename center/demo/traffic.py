@@ -59,6 +59,7 @@ class Traffic:
         self._next_at = 0.0
         self._look_at = 0.0
         self._pause_until = 0.0
+        self._ask_at = 0.0
         self._failures: dict[str, int] = {}
         self.state = self._resume()
         if self.state["state"] == "running":
@@ -143,9 +144,9 @@ class Traffic:
     def _has_settled(self, key: str) -> bool:
         """Whether the order of another case has its study. Asked at most every two seconds."""
         order = self.state["orders"].get(key)
-        if key not in self.state["done"] or order is None or time.monotonic() < self._next_at:
+        if key not in self.state["done"] or order is None or time.monotonic() < self._ask_at:
             return False
-        self._next_at = time.monotonic() + 2
+        self._ask_at = time.monotonic() + 2
         try:
             answer = self._portal.ask(_orderer(order["institution"]), "GET", f"/api/orders/{order['id']}")
         except (OSError, PortalRefused):

@@ -59,7 +59,7 @@ class KeyImage:
 def compose_report(content: ReportContent, *, key_images: list[KeyImage], verify_url: str) -> bytes:
     """The report as unsigned PDF/A-3a, with `report.json` (`canonical_json(content)`) attached.
 
-    Raises `UnprintableReport` before anything is printed as an empty box.
+    Raises `UnprintableReport` before anything is printed as an empty box, ValueError for a damaged picture.
     """
     machine_copy = canonical_json(content)
     form = report_form(content)
@@ -76,15 +76,21 @@ def compose_report(content: ReportContent, *, key_images: list[KeyImage], verify
         (folder / "qr.svg").write_bytes(_qr_code(verify_url))
         for picture, image in zip(form["pictures"], key_images, strict=True):
             (folder / picture["file"]).write_bytes(image.data)
-        return typst.compile(
-            str(folder / "report.typ"),
-            root=name,
-            font_paths=faces(),
-            ignore_system_fonts=True,
-            format="pdf",
-            pdf_standards=[PDF_STANDARD],
-            timestamp=_issued_at(content),
-        )
+        try:
+            return typst.compile(
+                str(folder / "report.typ"),
+                root=name,
+                font_paths=faces(),
+                ignore_system_fonts=True,
+                format="pdf",
+                pdf_standards=[PDF_STANDARD],
+                timestamp=_issued_at(content),
+            )
+        except typst.TypstError as error:
+            # What the check above let pass is in the pictures: a label without a glyph, a damaged drawing.
+            if missing := unprintable(str(error)):
+                raise UnprintableReport(missing) from None
+            raise ValueError("a picture of the report cannot be printed") from error
 
 
 def _picture(number: int, image: KeyImage) -> dict[str, Any]:
@@ -106,8 +112,11 @@ def _is_wide(image: KeyImage) -> bool:
     """Traces take the width of the page; pictures stand side by side."""
     if image.media_type == "image/svg+xml" or image.true_width_mm:
         return True
-    with Image.open(io.BytesIO(image.data)) as picture:
-        width, height = picture.size
+    try:
+        with Image.open(io.BytesIO(image.data)) as picture:
+            width, height = picture.size
+    except OSError:
+        raise ValueError("a picture of the report cannot be printed") from None
     return width / height > _WIDE
 
 

@@ -246,6 +246,16 @@ def test_content_comes_back_whole_from_its_canonical_form(content: ReportContent
     assert content_of(json.loads(canonical_json(content))) == content
 
 
-def test_a_picture_that_is_no_picture_is_refused() -> None:
-    with pytest.raises(ValueError, match="PNG, JPEG or SVG"):
-        compose(ct_report(), KeyImage(data=b"GIF89a", media_type="image/gif"))
+@pytest.mark.parametrize("media_type", ["image/gif", "image/png", "image/jpeg", "image/svg+xml"])
+def test_a_picture_that_is_no_picture_is_refused(media_type: str) -> None:
+    with pytest.raises(ValueError, match=r"picture of|PNG, JPEG or SVG"):
+        compose(ct_report(), KeyImage(data=b"GIF89a", media_type=media_type))
+
+
+def test_a_label_inside_a_drawing_that_no_face_has_is_named_too() -> None:
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><text font-size="4">吴𠮷</text></svg>'
+
+    with pytest.raises(UnprintableReport) as refused:
+        compose(ct_report(), KeyImage(data=drawn.encode(), media_type="image/svg+xml"))
+
+    assert refused.value.characters == ["𠮷 (U+20BB7)"]

@@ -36,7 +36,7 @@ def memory(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def county(memory: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
     settle_the_county(memory.database)
     with Topology(memory, tmp_path_factory.mktemp("county")) as topology:
-        topology.declare_device()
+        topology.declare()
         yield topology
 
 

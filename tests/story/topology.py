@@ -1,4 +1,4 @@
-"""docker-compose.yml as processes: PostgreSQL, S3, two of each role, the same proxy with its configuration."""
+"""docker-compose.yml as processes: PostgreSQL, S3, two of each role, and the proxy as it is configured."""
 
 import hashlib
 import os
@@ -17,7 +17,10 @@ from tests.servers.process import free_port, start, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DECLARED_DEVICE = """
+DECLARED = """
+[policy]
+quiet_seconds = 3
+
 [[devices]]
 ae_title = "T01_CT"
 institution = "T01"
@@ -65,12 +68,12 @@ class Topology:
         assert status == 0, said
         return said
 
-    def declare_device(self) -> None:
-        """T01_CT may associate from anywhere, with its certificate and no other."""
+    def declare(self) -> None:
+        """T01_CT may associate from anywhere, with its certificate and no other; a study is settled soon."""
         pem = (self.secrets / "device.pem").read_bytes()
         der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-        file = self.folder / "device.toml"
-        file.write_text(DECLARED_DEVICE.format(certificate=hashlib.sha256(der).hexdigest()))
+        file = self.folder / "county.toml"
+        file.write_text(DECLARED.format(certificate=hashlib.sha256(der).hexdigest()))
         self.run("apply", str(file))
 
     def trust(self) -> ssl.SSLContext:

@@ -21,11 +21,11 @@ LEFT_OUT_GROUPS = ("0010", "0032", "0038", "0040", "0400", "2100", "FFFA", "FFFC
 KEPT = {"00101010", "00400318", "00409096", "00400555"}
 
 
-def manifest_of(
-    study: Study, patient: Patient, found: list[tuple[StoredInstance, Attributes]]
-) -> dict[str, Any]:
-    """The study as the viewer reads it: images and waveforms in `series`, the rest in `documents`."""
-    header = found[0][1]
+Found = list[tuple[StoredInstance, Attributes]]
+
+
+def series_and_documents(found: Found) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Series of images and waveforms, as a viewer draws them; and what is read instead: documents."""
     series, documents = [], []
     for _, group in groupby(found, key=lambda pair: pair[0].series_instance_uid):
         members = list(group)
@@ -33,6 +33,11 @@ def manifest_of(
         if shown:
             series.append(_series(_sorted(shown)))
         documents += [_document(one, its) for one, its in members if not _is_displayable(one, its)]
+    return series, documents
+
+
+def study_facts(study: Study, patient: Patient, *, age: str) -> dict[str, Any]:
+    """What stands once over the whole study. `age` is the Patient's Age of its first instance, as sent."""
     return {
         "study_instance_uid": study.study_instance_uid,
         "study_date": study.study_date.strftime("%Y%m%d") if study.study_date else "",
@@ -42,16 +47,14 @@ def manifest_of(
         "patient": {
             "name": _spoken(patient.name),
             "sex": patient.sex,
-            "age": text(header, "00101010"),
+            "age": age,
             "birth_date": patient.birth_date.strftime("%Y%m%d") if patient.birth_date else "",
             "patient_id": patient.patient_id,
         },
-        "series": series,
-        "documents": documents,
     }
 
 
-def _series(members: list[tuple[StoredInstance, Attributes]]) -> dict[str, Any]:
+def _series(members: Found) -> dict[str, Any]:
     one, header = members[0]
     kept = [_drawn(its) for _, its in members]
     common = {
@@ -113,7 +116,7 @@ def _drawn(header: Attributes) -> Attributes:
     }
 
 
-def _sorted(members: list[tuple[StoredInstance, Attributes]]) -> list[tuple[StoredInstance, Attributes]]:
+def _sorted(members: Found) -> Found:
     """Along the normal of the first slice, as one scrolls; by number where there is no common direction."""
     orientation = _vector(members[0][1], "00200037", 6)
     if orientation is not None and len(members) > 1:

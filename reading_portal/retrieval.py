@@ -5,24 +5,28 @@ Objects and headers never change, so remembering them is safe; whether they may 
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pydicom import dcmread
 from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from reading_portal.frames import FrameTable, StoredPixels, describe_pixels, find_frames, read_frame
 from reading_portal.places import locate, open_dataset
+from storage.attributes import values_of
 from storage.imaging import Instance, Series, Study
 from storage.objects import ObjectStore
 from worklist.people import Who, visible_to
 from worklist.problems import Missing
 
 T = TypeVar("T")
-LONGEST_BULK = 64 << 20
+LONGEST_BULK, LONGEST_HEADER = 64 << 20, 32 << 20
+PER_FRAME = "52009230"
 
 
 class Recent(Generic[T]):
@@ -94,6 +98,7 @@ _COLUMNS: tuple[Any, ...] = (
     Instance.damage,
 )
 _headers: Recent[dict[str, Any]] = Recent(512)
+_per_frame: Recent[dict[str, Any]] = Recent(16)
 _tables: Recent[tuple[StoredPixels, FrameTable]] = Recent(4096)
 
 
@@ -120,14 +125,21 @@ def header_of(session: Session, instance: StoredInstance) -> dict[str, Any]:
     )
 
 
-def headers_of(session: Session, instances: Sequence[StoredInstance]) -> list[dict[str, Any]]:
-    """The headers of many, in their order; read in bunches and not remembered."""
+def full_header_of(session: Session, objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
+    """The header with the functional groups of every frame, which a row leaves out where they are many."""
+    return _completed(objects, instance, header_of(session, instance))
+
+
+def headers_of(
+    session: Session, objects: ObjectStore, instances: Sequence[StoredInstance]
+) -> list[dict[str, Any]]:
+    """The full headers of many, in their order; read in bunches and not remembered."""
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(instances), 500):
         ids = [instance.id for instance in instances[start : start + 500]]
         rows = session.execute(select(Instance.id, Instance.header).where(Instance.id.in_(ids)))
         found |= {row[0]: row[1] for row in rows}
-    return [found.get(instance.id, {}) for instance in instances]
+    return [_completed(objects, instance, found.get(instance.id, {})) for instance in instances]
 
 
 def pixels_of(
@@ -173,6 +185,24 @@ def bulk_of(objects: ObjectStore, instance: StoredInstance, path: tuple[int, ...
         return dataset.read(place.at, place.length)
     finally:
         dataset.close()
+
+
+def _completed(objects: ObjectStore, instance: StoredInstance, header: dict[str, Any]) -> dict[str, Any]:
+    groups = values_of(header, PER_FRAME)
+    if not groups or (len(groups) >= instance.number_of_frames and groups[-1].keys() == groups[0].keys()):
+        return header
+    return header | _per_frame.get(instance.object_key, lambda: _read_per_frame(objects, instance))
+
+
+def _read_per_frame(objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
+    with objects.open_range(instance.object_key) as stream:
+        head = io.BytesIO(stream.read(min(instance.size, LONGEST_HEADER)))
+    try:
+        dataset = dcmread(head, stop_before_pixels=True, specific_tags=[int(PER_FRAME, 16)])
+        told: dict[str, Any] = dataset.to_json_dict(suppress_invalid_tags=True)
+    except Exception:  # a damaged header shows what its row knows
+        return {}
+    return {PER_FRAME: told[PER_FRAME]} if PER_FRAME in told else {}
 
 
 def _selected(session: Session, who: Who) -> Select[Any]:

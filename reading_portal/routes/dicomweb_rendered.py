@@ -21,7 +21,7 @@ from reading_portal.rendering import (
     parse_window,
     render_frame,
 )
-from reading_portal.retrieval import StoredInstance, bulk_of, frame_of, header_of
+from reading_portal.retrieval import StoredInstance, bulk_of, frame_of, full_header_of
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid
 from reading_portal.waveforms import read_ecg
 from storage.instances import ABOUT_IMAGES
@@ -129,7 +129,7 @@ def _picture(
     frame: int | None = None,
     is_named: bool = False,
 ) -> Response:
-    header = header_of(ask.session, one)
+    header = full_header_of(ask.session, ask.objects, one)
     kinds = _kinds(one, header)
     media_type = best_media_type(ask.accept, kinds)
     if media_type is None:

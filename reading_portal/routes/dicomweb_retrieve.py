@@ -195,7 +195,7 @@ def _metadata(ask: Asked, study: str, found: list[StoredInstance]) -> Response:
             has_pixels=one.rows is not None,
             transfer_syntax_uid=one.transfer_syntax_uid,
         )
-        for one, header in zip(found, headers_of(ask.session, found), strict=True)
+        for one, header in zip(found, headers_of(ask.session, ask.objects, found), strict=True)
     ]
     return json_answer(ask.request, dumps(told), DICOM_JSON)
 

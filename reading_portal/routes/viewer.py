@@ -6,10 +6,10 @@ from fastapi import APIRouter, HTTPException, Response
 from sqlalchemy import select
 
 from reading_portal.decoding import CannotRender
-from reading_portal.dicom_json import dumps
-from reading_portal.manifest import manifest_of
+from reading_portal.dicom_json import dumps, text
+from reading_portal.manifest import series_and_documents, study_facts
 from reading_portal.places import Unreadable
-from reading_portal.retrieval import StoredInstance, bulk_of, header_of, headers_of
+from reading_portal.retrieval import Recent, StoredInstance, bulk_of, header_of, headers_of
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.waveforms import ecg_json, read_ecg
 from storage.imaging import Patient, Study
@@ -19,6 +19,9 @@ from worklist.problems import Missing
 router = APIRouter(prefix="/api/viewer", tags=["viewer"])
 
 MOST_PRIORS = 50
+WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."  # the root of all waveform storage SOP classes (PS3.6)
+# Series of the studies that were looked at last: the page that prefetched one opens it a moment later.
+_series: Recent[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = Recent(64)
 
 
 @router.get("/studies/{study}/manifest")
@@ -26,10 +29,21 @@ def study_manifest(study: Uid, ask: Ask) -> Response:
     """Every header of a study in one small answer: attributes common to a series are stated once."""
     found = ask.find(study)
     row = _study(ask, study)
-    headers = headers_of(ask.session, found)
-    manifest = manifest_of(row, row.patient, list(zip(found, headers, strict=True)))
-    manifest["priors"] = [_prior(prior) for prior in _priors(ask, row)]
     ask.note(study)
+    # Instances are only added, so their number and the newest of them say whether anything came.
+    key = (found[0].object_key, len(found), max(one.id for one in found))
+
+    def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        headers = headers_of(ask.session, ask.objects, found)
+        return series_and_documents(list(zip(found, headers, strict=True)))
+
+    series, documents = _series.get(key, read)
+    age = text(header_of(ask.session, found[0]), "00101010")
+    manifest = study_facts(row, row.patient, age=age) | {
+        "series": series,
+        "documents": documents,
+        "priors": [_prior(prior) for prior in _priors(ask, row)],
+    }
     return json_answer(ask.request, dumps(manifest), "application/json")
 
 
@@ -48,7 +62,7 @@ def study_ecg(study: Uid, ask: Ask, instance: str | None = None) -> Response:
 
 def _waveform(ask: Asked, found: list[StoredInstance], instance: str | None) -> StoredInstance:
     for one in reversed(found):
-        if instance in (None, one.sop_instance_uid) and "54000100" in header_of(ask.session, one):
+        if instance in (None, one.sop_instance_uid) and one.sop_class_uid.startswith(WAVEFORMS):
             return one
     raise Missing("the study holds no such ECG")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from storage.audit import history
@@ -351,6 +352,40 @@ def test_the_manifest_orders_slices_as_they_lie_and_says_shared_things_once(port
     assert {one["original_transfer_syntax_uid"] for one in ct["instances"]} == {ExplicitVRLittleEndian}
     cine = next(one for one in manifest["series"] if one["series_instance_uid"] == CINE_SERIES)
     assert [one["frames"] for one in cine["instances"]] == [7, 7, 7]
+
+
+def test_frames_beyond_what_a_row_holds_keep_their_own_places(portal: Portal) -> None:
+    frames, places = 900, []
+    for number in range(frames):
+        position, content, window, group = Dataset(), Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, number]
+        content.StackID, content.InStackPositionNumber = "1", number + 1
+        content.DimensionIndexValues = [1, number + 1]
+        content.FrameAcquisitionNumber, content.TemporalPositionIndex = number, 1
+        window.WindowCenter, window.WindowWidth = (40, 400) if number < frames - 1 else (1000, 400)
+        group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
+        group.FrameVOILUTSequence = [window]
+        # What vendors put beside them makes a header long.
+        for extra in range(15):
+            group.add_new(0x00291001 + extra, "LO", "vendor")
+        places.append(group)
+    image = an_image(
+        np.zeros((frames, 8, 8), np.uint16) + 1500, study=STUDY, series=generate_uid(prefix=None)
+    )
+    image.PerFrameFunctionalGroupsSequence = places
+    portal.keep(file_of(image))
+
+    with portal.client("chenyu") as chen:
+        (header,) = chen.get(f"{path_of(image)}/metadata").json()
+        first = chen.get(f"{path_of(image)}/frames/1/rendered", headers={"Accept": "image/png"})
+        last = chen.get(f"{path_of(image)}/frames/{frames}/rendered", headers={"Accept": "image/png"})
+
+    positions = [
+        group["00209113"]["Value"][0]["00200032"]["Value"][2] for group in header["52009230"]["Value"]
+    ]
+    assert positions == list(range(frames))
+    assert np.asarray(Image.open(io.BytesIO(first.content))).max() == 255
+    assert np.asarray(Image.open(io.BytesIO(last.content))).max() == 0
 
 
 def test_an_ecg_is_told_in_microvolts_and_drawn_as_paper(portal: Portal) -> None:

@@ -1,7 +1,7 @@
 /** What a measurement says: our own arithmetic on pixels and calibration, checked against the file's truth. */
 import { cache, metaData, type Types } from "@cornerstonejs/core";
 import { TAG, text, type Attributes } from "./attributes";
-import { isIsotropic, lengthOf, scaleAt, type Scale } from "./calibration";
+import { isIsotropic, lengthOf, lengthText, scaleAt, type Scale } from "./calibration";
 import { angleAt, worldToPixel, type Plane, type Point2 } from "./geometry";
 import { ellipseStatistics, valueAt } from "./pixels";
 import { word, type WordKey } from "./words";
@@ -36,14 +36,6 @@ export function lengthLines(data: Annotated, targetId: string): string[] {
   if (!place || !a || !b) return [];
   const scale = scaleAt(place.attributes, place.frame, [a, b]);
   return [...lengthText(scale, a, b), sourceText(scale)];
-}
-
-export function lengthText(scale: Scale, a: Point2, b: Point2): string[] {
-  if (isIsotropic(scale)) return [`${lengthOf(scale, a, b).toFixed(1)} ${scale.columnUnit}`];
-  // A Doppler or M-mode region: time one way, distance or speed the other.
-  const across = Math.abs(b[0] - a[0]) * scale.perColumn;
-  const down = Math.abs(b[1] - a[1]) * scale.perRow;
-  return [`Δx ${across.toFixed(1)} ${scale.columnUnit}`, `Δy ${down.toFixed(1)} ${scale.rowUnit}`];
 }
 
 export function angleLines(data: Annotated, targetId: string): string[] {

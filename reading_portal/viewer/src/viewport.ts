@@ -76,6 +76,11 @@ export class ReadingViewport {
     return this.isEnabled && !!this.displaySet?.frames.length && !!this.stack?.getCornerstoneImage();
   }
 
+  /** Whether the pixels on the canvas are those of the slice asked for, not of the one before under a preview. */
+  private get isCurrent(): boolean {
+    return this.hasImage && this.stack.getCornerstoneImage().imageId === this.frame?.imageId;
+  }
+
   /** The slice that the reader asked for; what is on the screen follows as soon as it has arrived. */
   get index(): number {
     return this.wanted;
@@ -194,7 +199,7 @@ export class ReadingViewport {
 
   /** Value of the pixel under [column, row] of the slice on the screen, in modality units. */
   value(pixel: Point2): number | number[] | undefined {
-    return this.hasImage ? valueAt(this.stack.getCornerstoneImage(), pixel) : undefined;
+    return this.isCurrent ? valueAt(this.stack.getCornerstoneImage(), pixel) : undefined;
   }
 
   /** Plane of the slice on the screen, as Cornerstone places it. */

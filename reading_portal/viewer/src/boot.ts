@@ -13,7 +13,8 @@ export function boot(start: (page: Page) => Promise<void>): void {
     const line = document.createElement("p");
     line.className = "viewer-failure";
     line.setAttribute("role", "alert");
-    line.textContent = word(message.startsWith("HTTP") ? "fail_manifest" : "fail_start", message);
+    const status = /^HTTP (\d+)/.exec(message)?.[1];
+    line.textContent = status ? word(page.kind === "ecg" ? "fail_ecg" : "fail_manifest", status) : word("fail_start", message);
     section.append(line);
   });
 }

@@ -26,7 +26,7 @@ export async function bootImages(page: Page): Promise<void> {
   const help = new Help(page.section);
   grid.addEventListener("viewport:enabled", (event) => tools.add((event as CustomEvent<string>).detail));
   toolbar = new Toolbar(bar, buttonsFor(viewer, tools, help));
-  listenToKeys(page.section, commandsFor(viewer, tools, help));
+  listenToKeys(page.section, commandsFor(page.section, viewer, tools, help));
   document.addEventListener("viewer:focus", () => viewer.grid.activate(viewer.grid.active));
   exposeHooks(viewer, tools);
   const study = await manifest;
@@ -49,7 +49,7 @@ function furnish(section: HTMLElement): { bar: HTMLElement; strip: HTMLElement; 
   return { bar, strip, grid };
 }
 
-function commandsFor(viewer: Viewer, tools: ToolBox, help: Help): Commands {
+function commandsFor(section: HTMLElement, viewer: Viewer, tools: ToolBox, help: Help): Commands {
   const { grid } = viewer;
   const pick = (name: ToolName) => () => tools.pick(tools.active === name ? "window" : name);
   const scroll = (delta: number) => () => grid.active.scroll(delta);
@@ -61,12 +61,13 @@ function commandsFor(viewer: Viewer, tools: ToolBox, help: Help): Commands {
     Home: () => grid.active.scrollTo(0), End: () => grid.active.scrollTo((grid.active.displaySet?.frames.length ?? 1) - 1),
     "[": () => viewer.stepSeries(-1), "]": () => viewer.stepSeries(1),
     w: pick("window"), z: pick("zoom"), m: pick("magnify"), l: pick("length"), a: pick("angle"), e: pick("ellipse"), p: pick("probe"),
-    Delete: deleteAndRender(viewer), Backspace: deleteAndRender(viewer),
+    Delete: deleteAndRender(viewer),
     i: () => grid.active.invert(), r: () => grid.active.rotate(), h: () => grid.active.flip(), "0": () => grid.active.reset(),
     " ": () => viewer.cine.toggle(grid.active),
     g: () => viewer.nextLayout(), v: () => grid.activateNext(), f: () => grid.toggleFull(),
     b: () => void viewer.toggleNearestPrior(), y: () => viewer.linkHere(), k: () => viewer.markKeyImage(),
-    "?": () => help.toggle(),
+    // Elsewhere on the page the question mark asks for the page's own keys.
+    "?": () => { if (section.contains(document.activeElement)) help.toggle(); },
     Escape: () => {
       if (help.isOpen) help.close();
       else if (grid.isFull) grid.toggleFull();

@@ -31,6 +31,7 @@ export interface Prior {
   study_date: string;
   description: string;
   modality: string;
+  body_part?: string;
   manifest: string;
 }
 export interface Manifest {
@@ -77,4 +78,13 @@ function withoutImpossibleSpacing(group: Attributes): Attributes {
   if (!hasImpossibleSpacing(group)) return group;
   const { [TAG.pixelSpacing]: _, ...measures } = group[TAG.pixelMeasures]?.Value?.[0] as Attributes;
   return { ...group, [TAG.pixelMeasures]: { vr: "SQ", Value: [measures] } };
+}
+
+/** The prior to compare with first: earlier, of the same modality and body part, the newest of these. */
+export function mostComparable(manifest: Manifest): Prior | undefined {
+  const [current] = manifest.series;
+  const score = (prior: Prior): number => (prior.study_date <= manifest.study_date ? 4 : 0)
+    + (prior.modality.split("\\").includes(current?.modality ?? "") ? 2 : 0)
+    + (!!prior.body_part && prior.body_part === current?.body_part ? 1 : 0);
+  return [...(manifest.priors ?? [])].sort((a, b) => score(b) - score(a) || b.study_date.localeCompare(a.study_date))[0];
 }

@@ -8,7 +8,7 @@ import { Grid } from "./grid";
 import { CELLS, hangingFor } from "./hanging";
 import { dateOf } from "./imaging_words";
 import { matchingSlice, offsetBetween, type Stack } from "./linking";
-import { fetchManifest, type Manifest, type Prior } from "./manifest";
+import { fetchManifest, mostComparable, type Manifest, type Prior } from "./manifest";
 import type { Page } from "./page";
 import { Prefetch } from "./prefetch";
 import { presetsFor } from "./presets";
@@ -101,7 +101,7 @@ export class Viewer implements ViewportListener {
       try {
         sets = displaySetsOf(await fetchManifest(prior.manifest), this.page.dicomweb, true);
       } catch (error) {
-        this.say(word("fail_manifest", String((error as Error).message)));
+        this.say(word("fail_manifest", /^HTTP (\d+)/.exec(String((error as Error).message))?.[1] ?? "–"));
         return;
       }
       for (const set of sets) this.displaySets.set(set.id, set);
@@ -117,7 +117,7 @@ export class Viewer implements ViewportListener {
   }
 
   async toggleNearestPrior(): Promise<void> {
-    const prior = this.manifest?.priors?.[0];
+    const prior = this.manifest && mostComparable(this.manifest);
     const isBeside = this.grid.visible.some((viewport) => viewport.displaySet?.isPrior);
     if (isBeside) this.grid.setLayout("1x1");
     else if (prior) await this.openPrior(prior);

@@ -19,6 +19,16 @@ from babel.messages.pofile import read_po
 LOCALE = Path(__file__).parent / "locale"
 LANGUAGES = {"zh-CN": "zh_CN", "en": "en"}
 DEFAULT = "zh-CN"
+# Vocabularies whose codes appear inside sentences.
+_SPOKEN = (
+    "task-state",
+    "order-state",
+    "report-status",
+    "order-verb",
+    "role",
+    "return-reason",
+    "suspend-reason",
+)
 _HOLE = re.compile(r"\\\{[^{}]*\\\}")
 
 
@@ -30,7 +40,7 @@ class Words:
     sentences: Mapping[str, str]
     codes: Mapping[tuple[str, str], str]
     patterns: tuple[tuple[re.Pattern[str], str], ...] = field(default=(), repr=False)
-    timezone: ZoneInfo = ZoneInfo("Asia/Shanghai")
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
 
     @property
     def is_chinese(self) -> bool:
@@ -52,8 +62,16 @@ class Words:
             return self.gettext(sentence)
         for pattern, translated in self.patterns:
             if found := pattern.fullmatch(sentence):
-                return translated.format(*found.groups())
+                return translated.format(*(self._value(value) for value in found.groups()))
         return sentence
+
+    def _value(self, value: str) -> str:
+        """A value inside a sentence: often a state or a role, or a list of them."""
+        parts = value.split(", ")
+        said = [
+            next((self.codes[v, part] for v in _SPOKEN if (v, part) in self.codes), part) for part in parts
+        ]
+        return ("、" if self.is_chinese else ", ").join(said)
 
     # --- moments -------------------------------------------------------------------------------------------
 
@@ -85,8 +103,10 @@ class Words:
     # --- persons -------------------------------------------------------------------------------------------
 
     def person_name(self, name: str | None) -> str:
-        """The group of a DICOM PN (PS3.5 6.2.1) that this reader reads: ideographic for Chinese, else Latin."""
-        groups = [group.replace("^", " ").strip() if "^" in group else group for group in (name or "").split("=")]
+        """The group of a DICOM PN (PS3.5 6.2.1) for this reader: ideographic in Chinese, else Latin."""
+        groups = [
+            group.replace("^", " ").strip() if "^" in group else group for group in (name or "").split("=")
+        ]
         latin, ideographic = groups[0], groups[1] if len(groups) > 1 else ""
         if self.is_chinese or not latin:
             return ideographic.replace(" ", "") or latin or self.gettext("(no name)")

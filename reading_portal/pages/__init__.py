@@ -3,14 +3,46 @@
 from fastapi import APIRouter
 
 from reading_portal.pages import (
+    audit,
+    break_glass,
+    connections,
+    devices,
+    exams,
+    orders,
+    people,
+    profile,
     reading,
+    results,
+    sentences,
     sign_in,
+    studies,
+    unmatched,
+    verify,
     worklist,
 )
 from reading_portal.pages.visit import problem_page
 
 __all__ = ["problem_page", "router"]
 
+NOUNS = (
+    sign_in,
+    profile,
+    worklist,
+    reading,
+    orders,
+    exams,
+    unmatched,
+    results,
+    studies,
+    connections,
+    people,
+    devices,
+    audit,
+    break_glass,
+    verify,
+    sentences,
+)
+
 router = APIRouter(include_in_schema=False)
-for _noun in (sign_in, worklist, reading):
+for _noun in NOUNS:
     router.include_router(_noun.router)

@@ -1,4 +1,4 @@
-"""What a page with images holds before any script runs: the first picture, the ECG's paper, the viewer's bundle."""
+"""What a page with images holds before any script runs: the first picture, the ECG, the viewer's bundle."""
 
 import json
 from collections.abc import Iterator
@@ -27,13 +27,12 @@ SIDE, QUALITY = 768, 75
 
 @dataclass(frozen=True)
 class FirstPicture:
-    """`kind` is image, ecg or none. `url` is the rendered preview; `svg` the ECG on its paper; `failure` why not."""
+    """`kind` is image, ecg or none; `url` the rendered preview, `svg` the ECG on paper, `failure` why not."""
 
     kind: str
     url: str = ""
     svg: str = ""
     failure: str = ""
-    laterality: str = ""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,9 @@ def _stand(visit: Visit, task: ReadingTask, people: dict[str, str]) -> Stand:
 def _visible_priors(visit: Visit, study: Study) -> list[Study]:
     found = priors_of(visit.session, study)
     seen = visible_to(visit.session, visit.who, Study)
-    allowed = set(visit.session.scalars(select(Study.id).where(Study.id.in_([one.id for one in found]), seen)))
+    allowed = set(
+        visit.session.scalars(select(Study.id).where(Study.id.in_([one.id for one in found]), seen))
+    )
     return [one for one in found if one.id in allowed]
 
 
@@ -137,7 +139,9 @@ def _prior(visit: Visit, study: Study) -> dict[str, Any]:
 def _laterality(visit: Visit, study: Study, task: ReadingTask) -> str:
     """L, R or B, from the order or else from the images; empty where it has no side."""
     sides = set(
-        visit.session.scalars(select(Series.laterality).where(Series.study_pk == study.id, Series.laterality != ""))
+        visit.session.scalars(
+            select(Series.laterality).where(Series.study_pk == study.id, Series.laterality != "")
+        )
     )
     return task.service_request.laterality or ("B" if len(sides) > 1 else next(iter(sides), ""))
 

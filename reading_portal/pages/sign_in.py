@@ -1,13 +1,19 @@
 """Sign in and out, and the language of the pages."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from reading_portal import sign_in as admission
-from reading_portal.dependencies import CurrentSession, MaybeSignedIn, Now, TheDatabase, TheSettings, source_of
+from reading_portal.dependencies import (
+    CurrentSession,
+    MaybeSignedIn,
+    Now,
+    TheDatabase,
+    TheSettings,
+    source_of,
+)
 from reading_portal.pages.visit import LANGUAGE_COOKIE, home_of, own_path, render
 from reading_portal.words import LANGUAGES, Words, language_of, words
 from storage.database import Database
@@ -15,6 +21,7 @@ from storage.settings import Settings
 from worklist import people
 from worklist.policy import Policy, read_policy
 from worklist.problems import TooManyAttempts, WrongCredentials
+from worklist.staff import choose_language
 
 router = APIRouter(include_in_schema=False)
 A_YEAR = 365 * 24 * 3600
@@ -74,7 +81,7 @@ def sign_out(current: CurrentSession, database: TheDatabase) -> Response:
 
 
 @router.post("/language")
-def choose_language(
+def change_language(
     found: MaybeSignedIn,
     database: TheDatabase,
     language: Annotated[str, Form()],
@@ -83,9 +90,7 @@ def choose_language(
     chosen = language_of(language)
     if found is not None:
         with database.transaction() as session:
-            practitioner = session.get(people.Practitioner, found.who.username)
-            if practitioner is not None:
-                practitioner.language = chosen
+            choose_language(session, found.who, chosen)
     answer = RedirectResponse(own_path(to), status_code=303)
     _remember_language(answer, chosen)
     return answer
@@ -118,25 +123,12 @@ def _door(
         to=own_path(to),
         username=username,
         problem=said_in.problem(problem) if problem else None,
-        demo_accounts=_demo_accounts(settings, said_in),
+        is_demo=(settings.data / "demo.json").is_file(),
     )
 
 
 def _words(request: Request, policy: Policy) -> Words:
     return words(language_of(request.cookies.get(LANGUAGE_COOKIE), policy.language), policy.timezone)
-
-
-def _demo_accounts(settings: Settings, said_in: Words) -> list[dict[str, Any]]:
-    """The accounts of the demo county, while it runs here: its file says them, nothing else does."""
-    try:
-        accounts = json.loads((settings.data / "demo.json").read_text(encoding="utf-8")).get("accounts", [])
-    except (OSError, ValueError):
-        return []
-    return [
-        one | {"roles": " · ".join(said_in.code("role", role) for role in one.get("roles", []))}
-        for one in accounts
-        if {"username", "password", "name"} <= set(one)
-    ]
 
 
 def _remember_language(answer: Response, language: str) -> None:

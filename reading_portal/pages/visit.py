@@ -66,6 +66,7 @@ SCRIPT_WORDS = (
     "Something went wrong ({0}).",
     "Take over",
     "Text from {0} is kept on this computer and is newer than the server's.",
+    "The check character fits.",
     "The line is down; what you type is kept here.",
     "The text names the {0} side, the study is of the {1}.",
     "The text speaks of {0}; the patient is {1}.",
@@ -176,7 +177,11 @@ Acting = Annotated[Visit, Depends(acting)]
 
 def rooms(who: Who, path: str, said_in: Words) -> list[dict[str, Any]]:
     return [
-        {"path": room, "label": said_in.gettext(label), "is_here": path == room or path.startswith(room + "/")}
+        {
+            "path": room,
+            "label": said_in.gettext(label),
+            "is_here": path == room or path.startswith(room + "/"),
+        }
         for room, label, roles in ROOMS
         if who.has(*roles)
     ]
@@ -197,7 +202,9 @@ def said(request: Request, said_in: Words) -> dict[str, str] | None:
 def own_path(path: str) -> str:
     """The path if it leads to this portal, else home: a sign-in must not send anyone elsewhere."""
     parts = urlsplit(path)
-    is_own = not parts.scheme and not parts.netloc and path.startswith("/") and not path.startswith(("//", "/\\"))
+    is_own = (
+        not parts.scheme and not parts.netloc and path.startswith("/") and not path.startswith(("//", "/\\"))
+    )
     return path if is_own else "/"
 
 
@@ -207,7 +214,9 @@ def problem_page(request: Request, problem: Problem) -> Response:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?to={_quoted(target)}", status_code=303)
     found, policy = _quietly(request)
-    language = language_of(request.cookies.get(LANGUAGE_COOKIE), found.who.language if found else None, policy.language)
+    language = language_of(
+        request.cookies.get(LANGUAGE_COOKIE), found.who.language if found else None, policy.language
+    )
     said_in = words(language, policy.timezone)
     known: dict[str, Any] = {}
     if found is not None:

@@ -27,10 +27,20 @@ export async function call(method, path, json) {
     const text = await answer.text();
     let said = {};
     try { said = text ? JSON.parse(text) : {}; } catch { said = { detail: text }; }
+    if (!answer.ok && said.detail) said.detail = await translated(said.detail);
     return { ok: answer.ok, status: answer.status, body: said };
   } catch {
     return { ok: false, status: 0, body: {} };
   }
+}
+
+/** The API speaks English; a refusal is shown in the language of the page. */
+async function translated(sentence) {
+  if (body.dataset.lang === "en") return sentence;
+  try {
+    const answer = await fetch(`/sentence?language=${body.dataset.lang}&text=${encodeURIComponent(sentence.slice(0, 500))}`);
+    return answer.ok ? await answer.text() : sentence;
+  } catch { return sentence; }
 }
 
 /** What a refused call says, for a person. */

@@ -1,0 +1,244 @@
+"""Registration: the order form, the patient behind it, and equivalent exams that may spare the new one."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Query
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from sqlalchemy import or_, select
+
+from reading_portal.dependencies import CurrentPractitioner, requires
+from reading_portal.pages.visit import Acting, Looking, Visit
+from storage import audit
+from storage.identity import BadNationalId, name_matches, read_national_id
+from storage.imaging import Patient, Study
+from worklist.arrivals import match_study, unmatch_study
+from worklist.orders import NewOrder, NewPatient, OrderState, cancel_order, find_order, place_order
+from worklist.people import Role, names, visible_to
+from worklist.problems import Missing, Problem, Unacceptable
+from worklist.recognition import DECLINE_REASONS, decide, decisions, find_equivalent
+from worklist.recognition_items import items_by_code
+from worklist.turnaround import Pathway, Priority
+
+router = APIRouter()
+orderers = [Depends(requires(Role.TECHNICIAN, Role.CLINICIAN))]
+
+# Which parts the form offers for each modality: DICOM's Body Part Examined (PS3.16 Annex L).
+BODY_PARTS: dict[str, tuple[str, ...]] = {
+    "CT": ("CHEST", "HEAD", "ABDOMEN", "PELVIS", "NECK", "CSPINE", "LSPINE", "HEART"),
+    "DX": ("CHEST", "ABDOMEN", "CSPINE", "LSPINE", "PELVIS", "SHOULDER", "ELBOW", "WRIST", "HAND", "HIP",
+           "KNEE", "ANKLE", "FOOT"),
+    "CR": ("CHEST", "ABDOMEN", "CSPINE", "LSPINE", "PELVIS", "SHOULDER", "ELBOW", "WRIST", "HAND", "HIP",
+           "KNEE", "ANKLE", "FOOT"),
+    "MR": ("BRAIN", "CSPINE", "LSPINE", "KNEE", "ABDOMEN", "PELVIS"),
+    "US": ("ABDOMEN", "THYROID", "BREAST", "HEART", "PELVIS", "KIDNEY", "NECK"),
+    "MG": ("BREAST",),
+    "ECG": ("HEART",),
+}  # fmt: skip
+PAIRED = ("SHOULDER", "ELBOW", "WRIST", "HAND", "HIP", "KNEE", "ANKLE", "FOOT")
+SIDES = ("L", "R", "B")
+
+
+class OrderForm(BaseModel):
+    """The form as it was sent; what makes no sense comes back with its mistake."""
+
+    patient_id: str = ""
+    name: str = ""
+    name_phonetic: str = ""
+    sex: str = ""
+    birth_date: str = ""
+    national_id: str = ""
+    phone: str = ""
+    modality: str = ""
+    body_part: str = ""
+    laterality: str = ""
+    priority: str = Priority.ROUTINE.value
+    pathway: str = ""
+    clinical_information: str = ""
+    question: str = ""
+    study: str = ""  # the study, already here, that this order is made for
+
+
+@router.get("/orders/new", dependencies=orderers)
+def show_form(visit: Looking, patient: int | None = None, study: str = "") -> Response:
+    return _form(visit, _prefilled(visit, patient, study))
+
+
+@router.post("/orders/new", dependencies=orderers)
+def place(visit: Acting, form: Annotated[OrderForm, Form()]) -> Response:
+    try:
+        order = place_order(visit.session, _new_order(visit, form), by=visit.who, now=visit.now)
+        if form.study:
+            match_study(visit.session, _study(visit, form.study), order, by=visit.who, now=visit.now)
+    except Problem as error:
+        visit.undo()
+        return _form(visit, form, problem=visit.words.problem(str(error)), status=422)
+    return visit.go(f"/orders/{order.id}?said=order-placed")
+
+
+@router.get("/orders/patients", dependencies=orderers)
+def search_patients(visit: Looking, q: Annotated[str, Query(max_length=64)] = "") -> Response:
+    """Patients of the own institution by name, pinyin, initials, patient ID or resident ID."""
+    text = q.strip()
+    found: list[Patient] = []
+    if text:
+        ways = or_(name_matches(text), Patient.patient_id == text, Patient.national_id == text.upper())
+        query = select(Patient).where(Patient.issuer == visit.who.institution_code, ways)
+        found = list(visit.session.scalars(query.order_by(Patient.id.desc()).limit(12)))
+    return visit.part("_patients.html", patients=found, q=text)
+
+
+@router.get("/orders/resident-id")
+def check_resident_id(
+    person: CurrentPractitioner, visit: Looking, text: Annotated[str, Query(max_length=32)]
+) -> Response:
+    """What a resident ID says of its holder; 422 with a sentence where it cannot be right."""
+    try:
+        said = read_national_id(text)
+    except BadNationalId as error:
+        return JSONResponse({"detail": visit.words.problem(str(error))}, status_code=422)
+    return JSONResponse({"birth_date": said.birth_date.isoformat(), "sex": said.sex})
+
+
+@router.get("/orders/{order_id}")
+def show_order(visit: Looking, order_id: int) -> Response:
+    return _order(visit, order_id)
+
+
+@router.post("/orders/{order_id}/recognition", dependencies=orderers)
+def decide_recognition(
+    visit: Acting,
+    order_id: int,
+    candidate: Annotated[str, Form(max_length=64)],
+    decision: Annotated[str, Form(max_length=16)],
+    reason: Annotated[str, Form(max_length=64)] = "",
+    patient_informed: Annotated[bool, Form()] = False,
+) -> Response:
+    order = find_order(visit.session, visit.who, order_id)
+    try:
+        decide(
+            visit.session,
+            order,
+            candidate=candidate,
+            decision=decision,
+            reason=reason or None,
+            patient_informed=patient_informed,
+            by=visit.who,
+            now=visit.now,
+        )
+    except Unacceptable as error:
+        visit.undo()
+        return _order(visit, order_id, problem=visit.words.problem(str(error)), status=422)
+    return visit.go(f"/orders/{order_id}?said=recognition-{decision}")
+
+
+@router.post("/orders/{order_id}/cancel", dependencies=orderers)
+def cancel(visit: Acting, order_id: int, reason: Annotated[str, Form(max_length=400)]) -> Response:
+    order = find_order(visit.session, visit.who, order_id)
+    cancel_order(visit.session, order, reason=reason, by=visit.who, now=visit.now)
+    return visit.go(f"/orders/{order_id}?said=order-cancelled")
+
+
+@router.post("/orders/{order_id}/unmatch")
+def unmatch(visit: Acting, order_id: int) -> Response:
+    order = find_order(visit.session, visit.who, order_id)
+    if order.study is None:
+        raise Missing("the study is not matched to an order")
+    unmatch_study(visit.session, order.study, by=visit.who, now=visit.now)
+    return visit.go("/unmatched?said=unmatched")
+
+
+def _order(visit: Visit, order_id: int, *, problem: str = "", status: int = 200) -> Response:
+    order = find_order(visit.session, visit.who, order_id)
+    decided = decisions(visit.session, order)
+    is_open = order.state == OrderState.ORDERED
+    seen = {one.study_instance_uid for one in decided}
+    candidates = find_equivalent(visit.session, order, now=visit.now) if is_open else []
+    return visit.page(
+        "order.html",
+        status=status,
+        order=order,
+        problem=problem,
+        candidates=[one for one in candidates if one.candidate not in seen],
+        decided=decided,
+        item=items_by_code(visit.session).get(order.item or ""),
+        reasons=list(DECLINE_REASONS),
+        history=audit.history(visit.session, order.subject),
+        people=names(visit.session),
+        may_order=visit.who.has(Role.TECHNICIAN, Role.CLINICIAN),
+        may_match=visit.who.has(Role.TECHNICIAN, Role.DIRECTOR) and order.state == OrderState.ACQUIRED,
+    )
+
+
+def _form(visit: Visit, form: OrderForm, *, problem: str = "", status: int = 200) -> Response:
+    return visit.page(
+        "order_new.html",
+        status=status,
+        form=form,
+        problem=problem,
+        body_parts=BODY_PARTS,
+        paired=PAIRED,
+        sides=SIDES,
+        priorities=list(reversed(Priority)),
+        pathways=list(Pathway),
+    )
+
+
+def _prefilled(visit: Visit, patient_pk: int | None, study_uid: str) -> OrderForm:
+    """The form for a patient who is known here, or for a study that came without an order."""
+    study = _study(visit, study_uid) if study_uid else None
+    patient = study.patient if study else None
+    if patient_pk is not None:
+        patient = visit.session.get(Patient, patient_pk)
+    if patient is None or patient.issuer != visit.who.institution_code:
+        return OrderForm()
+    known: dict[str, Any] = {
+        "patient_id": patient.patient_id,
+        "name": patient.name.split("=")[1] if "=" in patient.name else patient.name.replace("^", " "),
+        "name_phonetic": patient.name.split("=")[0].replace("^", " ") if "=" in patient.name else "",
+        "sex": patient.sex,
+        "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
+        "national_id": patient.national_id or "",
+        "phone": patient.phone or "",
+    }
+    if study is not None:
+        known |= {"modality": study.modality, "body_part": study.body_part_examined, "study": study_uid}
+    return OrderForm(**known)
+
+
+def _new_order(visit: Visit, form: OrderForm) -> NewOrder:
+    try:
+        birth_date = date.fromisoformat(form.birth_date) if form.birth_date else None
+    except ValueError:
+        raise Unacceptable("the birth date is not a date") from None
+    return NewOrder(
+        institution=visit.who.institution_code,
+        patient=NewPatient(
+            patient_id=form.patient_id,
+            name=form.name,
+            name_phonetic=form.name_phonetic,
+            sex=form.sex,
+            birth_date=birth_date,
+            national_id=form.national_id.strip().upper() or None,
+            phone=form.phone.strip() or None,
+        ),
+        modality=form.modality,
+        body_part=form.body_part,
+        laterality=form.laterality if form.body_part in PAIRED else "",
+        priority=form.priority,
+        pathway=form.pathway or None,
+        clinical_information=form.clinical_information.strip(),
+        question=form.question.strip(),
+    )
+
+
+def _study(visit: Visit, study_instance_uid: str) -> Study:
+    study = visit.session.scalar(
+        select(Study).where(
+            Study.study_instance_uid == study_instance_uid, visible_to(visit.session, visit.who, Study)
+        )
+    )
+    if study is None:
+        raise Missing("no such study")
+    return study

@@ -1,0 +1,35 @@
+// The order form: what a resident ID says is filled in; parts and sides follow the modality.
+import { say } from "./portal.js";
+
+const form = document.getElementById("order");
+const field = form.querySelector("[data-resident-id]");
+const hint = form.querySelector("[data-resident-id-hint]");
+
+async function check() {
+  const text = field.value.trim();
+  hint.className = "hint";
+  hint.textContent = "";
+  if (!text) return;
+  const answer = await fetch(`/orders/resident-id?text=${encodeURIComponent(text)}`, { credentials: "same-origin" });
+  const said = await answer.json();
+  hint.classList.add(answer.ok ? "is-good" : "is-bad");
+  if (!answer.ok) { hint.textContent = said.detail; return; }
+  form.elements.birth_date.value = said.birth_date;
+  form.querySelector(`[name=sex][value=${said.sex}]`).checked = true;
+  hint.textContent = say("The check character fits.");
+}
+field.addEventListener("change", check);
+field.addEventListener("input", () => { if (field.value.trim().length === 18) check(); });
+
+function only(fieldset, isShown) {
+  fieldset.hidden = fieldset.disabled = !isShown;
+}
+function sides() {
+  const part = form.querySelector("[data-parts]:not([hidden]) [name=body_part]:checked");
+  only(form.querySelector("[data-sides]"), part != null && "paired" in part.dataset);
+}
+form.addEventListener("change", (event) => {
+  if (event.target.name === "modality") for (const parts of form.querySelectorAll("[data-parts]")) only(parts, parts.dataset.parts === event.target.value);
+  if (event.target.name === "modality" || event.target.name === "body_part") sides();
+});
+sides();

@@ -1,0 +1,140 @@
+"""Everything that the portal says: sentences of templates, pages, scripts and problems; codes in words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jinja2.ext import babel_extract
+
+from reading_portal.pages import exams, orders, visit, worklist
+from storage.audit import Act
+from storage.institutions import Service
+from storage.jobs import JobState
+from worklist.critical_results import Category, CriticalState
+from worklist.orders import TRANSITIONS, OrderState
+from worklist.people import Grade, Role
+from worklist.reading_tasks import RETURN_REASONS, SUSPEND_REASONS, TaskState
+from worklist.recognition import DECLINE_REASONS
+from worklist.recognition_items import SCOPES
+from worklist.reports import ReportStatus, Standing
+from worklist.turnaround import Pathway, Priority
+
+ROOT = Path(__file__).parent.parent
+TEMPLATES = ROOT / "reading_portal" / "templates"
+PAGES = ROOT / "reading_portal" / "pages"
+STATIC = ROOT / "reading_portal" / "static"
+PROBLEMS = {
+    "Refused", "Missing", "LostRace", "StaleFence", "WrongState", "Unacceptable", "WrongCredentials",
+    "TooManyAttempts", "BadNationalId",
+}  # fmt: skip
+# These answer with a sentence instead of raising it.
+REFUSERS = {"why_not", "may_read"}
+
+VOCABULARIES: dict[str, tuple[str, ...]] = {
+    "priority": tuple(Priority),
+    "pathway": tuple(Pathway),
+    "task-state": tuple(TaskState),
+    "order-state": tuple(OrderState),
+    "order-verb": (*{verb for _, verb in TRANSITIONS}, "place", "accept", "decline"),
+    "role": tuple(Role),
+    "grade": tuple(Grade),
+    "sex": ("M", "F", "O", "unknown"),
+    "laterality": ("L", "R", "B"),
+    "modality": worklist.MODALITIES,
+    "body-part": tuple({part for parts in orders.BODY_PARTS.values() for part in parts}),
+    "worklist-view": tuple(worklist.VIEWS),
+    "exam-view": tuple(exams.VIEWS),
+    "return-reason": RETURN_REASONS,
+    "suspend-reason": SUSPEND_REASONS,
+    "decline-reason": tuple(DECLINE_REASONS),
+    "recognition": ("accept", "decline"),
+    "scope": SCOPES,
+    "report-status": tuple(ReportStatus),
+    "standing": (*Standing, "unknown"),
+    "critical-category": tuple(Category),
+    "critical-state": tuple(CriticalState),
+    "speaks-for": ("study-uid", "accession-number", "patient-id", "name", "birth-date", "sex", "modality"),
+    "service": tuple(Service),
+    "act": tuple(Act),
+    "job-state": tuple(JobState),
+    "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study"),
+    "demo-reason": ("bytes", "time"),
+    "verdict": ("justified", "unjustified"),
+}
+
+
+def spoken() -> set[str]:
+    """Sentences by their English text, as the catalogues key them."""
+    return {*_of_templates(), *_of_pages(), *_of_problems(), *visit.SCRIPT_WORDS}
+
+
+def said_by_scripts() -> set[str]:
+    """What the portal's own scripts say; `data-words` must carry each of them."""
+    found: set[str] = set()
+    for script in STATIC.glob("*.js"):
+        found.update(re.findall(r'\bsay\(\s*"((?:[^"\\]|\\.)*)"', script.read_text("utf-8")))
+    return found
+
+
+def codes() -> set[tuple[str, str]]:
+    said = {("said", code) for code in _redirect_codes()}
+    return said | {(vocabulary, str(code)) for vocabulary, words in VOCABULARIES.items() for code in words}
+
+
+def _of_templates() -> Iterator[str]:
+    for template in TEMPLATES.glob("*.html"):
+        with template.open("rb") as file:
+            for _, _, message, _ in babel_extract(
+                file, ("_", "gettext", "ngettext"), [], {"silent": "false"}
+            ):
+                yield from (message if isinstance(message, tuple) else (message,))
+
+
+def _of_pages() -> Iterator[str]:
+    yield from (label for _, label, _ in visit.ROOMS)
+    for path in (*PAGES.glob("*.py"), ROOT / "reading_portal" / "words.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) == "gettext" and node.args:
+                yield from _text(node.args[0])
+
+
+def _of_problems() -> Iterator[str]:
+    """Sentences that the mind, the memory and the doors raise; values in them are named holes."""
+    for room in ("worklist", "storage", "reading_portal"):
+        for path in (ROOT / room).rglob("*.py"):
+            if "viewer" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                    if _name(node.exc.func) in PROBLEMS and node.exc.args:
+                        yield from _text(node.exc.args[0])
+                elif isinstance(node, ast.FunctionDef) and node.name in REFUSERS:
+                    for inner in ast.walk(node):
+                        if isinstance(inner, ast.Return) and inner.value is not None:
+                            yield from _text(inner.value)
+
+
+def _redirect_codes() -> set[str]:
+    found: set[str] = set()
+    for path in PAGES.glob("*.py"):
+        for code in re.findall(r"said=([a-z{}' _-]+)", path.read_text("utf-8")):
+            if "{" not in code:
+                found.add(code)
+    return found | {"recognition-accept", "recognition-decline", "person-activated", "person-deactivated"}
+
+
+def _name(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def _text(node: ast.expr) -> Iterator[str]:
+    """A string, or an f-string whose values became `{value}`."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "{value}" for part in node.values
+        )

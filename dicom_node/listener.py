@@ -77,11 +77,15 @@ class Listener:
 
     def stop(self) -> None:
         """Take no more connections; those that were admitted go on."""
+        if self._is_stopping:
+            return
         self._is_stopping = True
         os.eventfd_write(self._bell, 1)
         if self._thread.is_alive():
             self._thread.join(5)
         self._socket.close()
+        self._selector.close()
+        os.close(self._bell)
 
     def _run(self) -> None:
         self._selector.register(self._socket, selectors.EVENT_READ)

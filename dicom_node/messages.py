@@ -86,7 +86,12 @@ class Messages(dimse.DIMSEServiceProvider):
         whole.presentation_data_value_list.append((context_id, b"\x03" + bytes(self._command)))
         self._command.clear()
         message = DIMSEMessage()
-        if message.decode_msg(whole, self.assoc):
+        try:
+            is_complete = message.decode_msg(whole, self.assoc)
+        except Exception as error:
+            # pydicom and pynetdicom raise whatever the bytes lead them to.
+            raise ValueError(f"the command set cannot be read: {type(error).__name__}") from None
+        if is_complete:
             self._deliver(message, None)
         else:
             self._arriving, self._received = message, Received(self._spool)

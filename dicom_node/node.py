@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import ssl
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,8 @@ from storage.objects import ObjectStore
 from storage.settings import Settings
 
 log = logging.getLogger("reading_center.dicom")
+
+STOP_SECONDS = 2.0
 
 Handler = Callable[["Node", Exchange], None]
 
@@ -77,10 +81,10 @@ class Node:
 
     def start(self) -> None:
         """Open the ports. Raises OSError where one is taken."""
-        # Both would print what they send and receive, names included.
+        # Both print what they send, receive and cannot read, names included; what a device sends we judge.
         pynetdicom._config.LOG_HANDLER_LEVEL = "none"
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
-        # What a device sends is judged by us; warnings about it would quote it.
+        for library in ("pynetdicom", "pydicom"):
+            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
         self.spool.mkdir(parents=True, exist_ok=True)
         settings = self.settings
@@ -103,13 +107,23 @@ class Node:
         for listener in (self._plain, self._secure):
             if listener is not None:
                 listener.stop()
+        self._end_associations()
+        self.log.stop()
+
+    def _end_associations(self) -> None:
+        """Tell each peer by A-ABORT, then close what still waits for one; two seconds in all."""
+        until = time.monotonic() + STOP_SECONDS
         for association in list(self._open):
             with contextlib.suppress(Exception):
                 association.abort(block=False)
-                association.kill()
+        if self._open:
+            time.sleep(STOP_SECONDS / 10)
         for association in list(self._open):
-            association.join(2)
-        self.log.stop()
+            # Wakes whoever reads from a peer that has stopped in the middle of a PDU.
+            with contextlib.suppress(OSError):
+                association.admitted.connection.shutdown(socket.SHUT_RDWR)
+        for association in list(self._open):
+            association.join(max(0.0, until - time.monotonic()))
 
     def _welcome(self, arrival: Arrival) -> None:
         try:

@@ -59,15 +59,18 @@ def text_of(element: Element | None, encoding: Encoding) -> str:
 
 
 def number_of(element: Element | None, encoding: Encoding) -> int | None:
-    """The first value as an integer, written in binary or in digits; None where it is none."""
+    """The first value as an integer of 32 bits, written in binary or in digits; None where it is none."""
     if element is None or not element.value:
         return None
-    if (code := NUMBERS.get(element.vr)) and len(element.value) >= struct.calcsize("=" + code):
-        return int(struct.unpack_from(encoding.byte_order + code, element.value)[0])
     try:
-        return int(float(text_of(element, encoding).split("\\")[0]))
+        if (code := NUMBERS.get(element.vr)) and len(element.value) >= struct.calcsize("=" + code):
+            number = int(struct.unpack_from(encoding.byte_order + code, element.value)[0])
+        else:
+            number = int(float(text_of(element, encoding).split("\\")[0]))
     except (ValueError, OverflowError):
         return None
+    # PS3.5 6.2 bounds IS so; a database column would refuse what lies beyond, and the device try for ever.
+    return number if -(2**31) <= number < 2**31 else None
 
 
 def to_dicom_json(items: Items, encoding: Encoding) -> dict[str, Any]:

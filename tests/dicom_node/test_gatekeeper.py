@@ -158,3 +158,24 @@ def test_a_pdu_longer_than_agreed_ends_the_association(node):
 
         assert not association.is_established
     assert dcmtk("echoscu", node=node)[0] == 0
+
+
+def test_a_node_stops_at_once_although_devices_are_connected(node):
+    with (
+        associated(node, (VERIFICATION, ["1.2.840.10008.1.2"])) as idle,
+        associated(node, (VERIFICATION, ["1.2.840.10008.1.2"])) as stuck,
+    ):
+        stuck.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, 1000) + b"half a PDU")
+        time.sleep(0.2)
+
+        started = time.monotonic()
+        node.stop()
+        elapsed = time.monotonic() - started
+
+        for _ in range(100):
+            if idle.is_aborted:
+                break
+            time.sleep(0.02)
+    assert elapsed < 3
+    assert idle.is_aborted
+    assert node.places.open == 0

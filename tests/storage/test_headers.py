@@ -9,6 +9,8 @@ from datetime import date, datetime
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import write_dataset
@@ -234,6 +236,51 @@ def test_what_follows_the_pixels_says_nothing_and_may_be_damaged():
 
     assert read_header(encode(a_ct()) + second_name, EXPLICIT).damage is None
     assert read_header(encode(a_ct()) + never_closed, EXPLICIT).damage.startswith("after the pixel data")
+
+
+@pytest.mark.parametrize("number", ["99999999999", "-99999999999", "1e300", "nan", "seven"])
+def test_a_number_that_is_none_is_left_out(number):
+    dataset = a_ct()
+    dataset.add_new(0x00200013, "LO", number)
+    raw = encode(dataset).replace(b"\x20\x00\x13\x00LO", b"\x20\x00\x13\x00IS")
+
+    assert read_header(raw, EXPLICIT).instance_number is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.integers(0, 700), st.sampled_from([b"", b"\0", b"\xff\xff\xff\xff", b"\x1b$)A", b"SQ", b"\\"])
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    transfer_syntax_uid=st.sampled_from([IMPLICIT, EXPLICIT, BIG, DEFLATED]),
+)
+def test_no_mutation_of_a_dataset_does_more_than_be_refused(changes, transfer_syntax_uid):
+    raw = bytearray(encode(a_ct(), transfer_syntax_uid))
+    for position, piece in changes:
+        raw[position : position + max(1, len(piece))] = piece
+
+    try:
+        header = read_header(bytes(raw), transfer_syntax_uid)
+    except InstanceRejected:
+        return
+
+    json.dumps(header.attributes, allow_nan=False).encode()
+
+
+def test_names_switched_by_escape_sequences_are_read_whole():
+    dataset = a_ct(SpecificCharacterSet=["", "ISO 2022 IR 58"], StudyDescription="chest")
+    dataset["PatientName"] = pydicom.DataElement(
+        0x00100010, "PN", b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab="
+    )
+
+    header = read_header(encode(dataset), EXPLICIT)
+
+    assert header.patient_name == "Zhang^XiaoDong=张^小东="
+    assert (header.charset_evidence, header.is_charset_guess) == ("ISO 2022 IR 58", False)
 
 
 def test_a_compressed_icon_does_not_stop_the_walk():

@@ -82,7 +82,8 @@ def test_he_jing_of_baishui_finds_nothing_of_qingshi(portal: Portal) -> None:
     lists = {
         path: he.get(path).json()
         for path in (
-            "/api/orders", f"/api/orders?accession_number={exam.accession_number}", "/api/studies", "/api/reports",
+            "/api/orders", f"/api/orders?accession_number={exam.accession_number}", "/api/studies",
+            "/api/reports",
             "/api/reading-tasks", "/api/unmatched-studies", "/api/critical-results",
             f"/api/reports?study_instance_uid={study}", "/api/studies?patient=zhang",
         )

@@ -11,6 +11,7 @@ from worklist.issuing import Prepared, prepare
 from worklist.people import Practitioner, Role, Who, may_read, must_have, who
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
 from worklist.report_content import AddendumText, Signatory
+from worklist.report_facts import signatory
 from worklist.reports import FINISHED, DiagnosticReport, ReportStatus, version_of
 
 
@@ -21,7 +22,7 @@ def content_to_append(
     if not text.strip() or not reason.strip():
         raise Unacceptable("an addendum has a text and a reason")
     words = _words_of_current(session, report, by, now)
-    addendum = AddendumText(text=text.strip(), reason=reason.strip(), author=_signatory(by, now))
+    addendum = AddendumText(text=text.strip(), reason=reason.strip(), author=signatory(session, by, now))
     earlier = words.pop("addenda")
     return prepare(
         session,
@@ -80,6 +81,7 @@ def _words_of_current(session: Session, report: DiagnosticReport, by: Who, now: 
         "author_who": who(author),
         "reviewer_who": who(reviewer) if reviewer else None,
         "author_signed_at": datetime.fromisoformat(said["author"]["signed_at"]),
+        "reviewer_signed_at": datetime.fromisoformat(said["reviewer"]["signed_at"]) if reviewer else None,
         "findings": said["findings"],
         "impression": tuple(said["impression"]),
         "recommendation": said["recommendation"],
@@ -94,14 +96,3 @@ def _words_of_current(session: Session, report: DiagnosticReport, by: Who, now: 
             for one in said.get("addenda", [])
         ),
     }
-
-
-def _signatory(person: Who, now: datetime) -> Signatory:
-    return Signatory(
-        name=person.name,
-        username=person.username,
-        institution_name=person.institution_code,
-        license_number=person.license_number or "",
-        title=person.grade or "",
-        signed_at=now,
-    )

@@ -228,6 +228,7 @@ def prepare(
     status: ReportStatus,
     now: datetime,
     author_signed_at: datetime | None = None,
+    reviewer_signed_at: datetime | None = None,
     **more: Any,
 ) -> Prepared:
     policy = read_policy(session)
@@ -248,7 +249,7 @@ def prepare(
         author=author,
         author_signed_at=author_signed_at or now,
         reviewer=reviewer,
-        reviewer_signed_at=now if reviewer is not None else None,
+        reviewer_signed_at=(reviewer_signed_at or now) if reviewer is not None else None,
         study_manifest_hash=manifest,
         supersedes_version=previous.version if previous is not None else None,
         previous_content_hash=previous.content_hash if previous is not None else "",
@@ -275,9 +276,14 @@ def prepare(
 
 
 def impression_lines(text: str) -> list[str]:
-    """One conclusion a line, without the numbers that the writer typed: the document numbers them."""
-    lines = (re.sub(r"^\s*\d{1,2}\s*[.、．)）]\s*", "", line).strip() for line in text.splitlines())
-    return [line for line in lines if line]
+    """One conclusion a line. A number that only counts the line goes, the document counts them itself;
+    a number that belongs to the words, as in `2.5 cm`, stays."""
+    found: list[str] = []
+    for line in text.splitlines():
+        words = re.sub(rf"^\s*{len(found) + 1}\s*[.、．)）](?!\d)\s*", "", line).strip()
+        if words:
+            found.append(words)
+    return found
 
 
 def _manifest(session: Session, study: Study) -> str:

@@ -84,8 +84,8 @@ def facts_of(
             for one in report.key_images
         ),
         recognition_mark=mark_for(session, study),
-        author=_signatory(session, author, author_signed_at),
-        reviewer=_signatory(session, reviewer, reviewer_signed_at) if reviewer else None,
+        author=signatory(session, author, author_signed_at),
+        reviewer=signatory(session, reviewer, reviewer_signed_at) if reviewer else None,
         **words,
     )
 
@@ -132,7 +132,7 @@ def priors_of(session: Session, study: Study, *, limit: int = 20) -> list[Study]
     )
 
 
-def _signatory(session: Session, person: Who, signed_at: datetime | None) -> Signatory:
+def signatory(session: Session, person: Who, signed_at: datetime | None) -> Signatory:
     place = session.get(Institution, person.institution_code)
     return Signatory(
         name=person.name,

@@ -10,7 +10,7 @@ from storage.jobs import Job
 from tests.builders import a_dataset, an_exam, keep
 from tests.cast import person
 from tests.signing import WORDS, append, issue_prepared, prepare, sign, withdraw, write
-from worklist.issuing import content_to_sign, reject
+from worklist.issuing import content_to_sign, impression_lines, reject
 from worklist.orders import OrderState, ServiceRequest
 from worklist.people import Practitioner
 from worklist.problems import LostRace, Missing, Refused, StaleFence, Unacceptable, WrongState
@@ -223,3 +223,27 @@ def test_only_the_ordering_side_acknowledges_and_a_new_version_asks_again(databa
     append(database, objects, version.report_id, "chen", "补充说明")
     with database.reading() as session:
         assert session.get(ServiceRequest, exam.order_id).state == OrderState.REPORTED
+
+
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [
+        ("1. 肺结节\n2、主动脉硬化", ["肺结节", "主动脉硬化"]),
+        ("2.5 cm 肝囊肿", ["2.5 cm 肝囊肿"]),
+        ("1.5 cm 结节\n\n 2) 3.0 T MR", ["1.5 cm 结节", "3.0 T MR"]),
+        ("3. 三天后复查", ["3. 三天后复查"]),
+    ],
+)
+def test_a_number_that_counts_the_line_goes_and_a_measurement_stays(typed, lines):
+    assert impression_lines(typed) == lines
+
+
+def test_an_addendum_does_not_move_the_moment_of_the_review(database, objects):
+    exam = an_exam(database, objects, modality="MR", body_part="BRAIN")
+    sign(database, objects, exam.task_id, "chen")
+    final = sign(database, objects, exam.task_id, "wu", is_review=True)
+
+    later = append(database, objects, final.report_id, "chen", "补充：DWI未见高信号。")
+
+    assert later.content["reviewer"] == final.content["reviewer"]
+    assert later.content["addenda"][0]["author"]["institution_name"] == "云岭县人民医院"

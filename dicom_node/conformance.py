@@ -1,0 +1,117 @@
+"""What the node says of itself (PS3.2): written from the very tables that it negotiates by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydicom.uid import UID
+
+from dicom_node import association, gatekeeper, listener, messages, outgoing, upper_layer
+from dicom_node.contexts import (
+    QUERY_TRANSFER_SYNTAXES,
+    SERVICES,
+    STORAGE_SOP_CLASSES,
+    STORAGE_TRANSFER_SYNTAXES,
+)
+from dicom_node.find import ANSWERED_IN
+from dicom_node.statuses import OUTCOMES, REJECTIONS, Status
+from storage.elements import MAX_DEPTH, MAX_ELEMENTS, MAX_HEADER_BYTES
+from storage.headers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from storage.institutions import Service
+
+LIMITS = {
+    "Longest PDU that is received": f"{upper_layer.MAXIMUM_PDU} bytes",
+    "From the connection to the whole A-ASSOCIATE-RQ": f"{listener.FIRST_PDU_SECONDS:.0f} s",
+    "For one PDU to arrive whole": f"{upper_layer.PDU_SECONDS:.0f} s",
+    "Idle association": f"{association.IDLE_SECONDS:.0f} s",
+    "Answer of a peer to us": f"{outgoing.ANSWER_SECONDS:.0f} s",
+    "Associations in all": f"{gatekeeper.MOST_ASSOCIATIONS}",
+    "Associations from one address": f"{gatekeeper.SHARE_PER_ADDRESS}",
+    "Associations of one device": f"{gatekeeper.SHARE_PER_DEVICE}",
+    "Largest object": f"{messages.MAXIMUM_OBJECT >> 30} GiB",
+    "Header without bulk data": f"{MAX_HEADER_BYTES >> 20} MiB, {MAX_ELEMENTS} elements, {MAX_DEPTH} deep",
+}
+
+
+OPENING = f"""\
+# DICOM conformance statement
+
+Written from the tables that the node negotiates by; a test keeps it so.
+
+Implementation Class UID `{IMPLEMENTATION_CLASS_UID}`, version `{IMPLEMENTATION_VERSION_NAME}`.
+AE title, ports and addresses are settings (`docs/settings.md`).
+
+## Admission
+
+The called AE title is ours. The calling AE title is declared and active, and calls from its declared host.
+Over TLS (1.2 or later, both sides show certificates) a declared certificate is compared. Everyone else
+receives an A-ASSOCIATE-RJ. A device negotiates only what it is declared to do."""
+
+QUERIES = """\
+Query and retrieve keys are those of `storage/matching.py`; unknown keys come back empty. A storage
+commitment is reported by N-EVENT-REPORT on an association of ours, for up to 72 hours.
+
+## Storage as SCP, and as SCU for C-GET, C-MOVE and deliveries
+
+Level 2 (Full): every attribute is kept, in the bytes that were sent. Success means that the instance is
+durable."""
+
+CHARACTER_SETS = """\
+## Character sets
+
+Received: every defined term of PS3.3 C.12.1.1.2, and GBK or UTF-8 that nobody declared. Any other set than
+those below is answered in itself where it can hold the text, otherwise in ISO_IR 192."""
+
+
+def statement() -> str:
+    """The DICOM conformance statement as Markdown; `docs/conformance.md` is exactly this."""
+    parts = [
+        OPENING,
+        _table(("limit", "value"), LIMITS.items()),
+        "## Services as SCP",
+        _table(("SOP class", "UID", "right"), _services()),
+        "Transfer syntaxes: " + ", ".join(_name(uid) for uid in QUERY_TRANSFER_SYNTAXES) + ".",
+        QUERIES,
+        _table(("status", "when"), _storage_statuses()),
+        _table(("transfer syntax", "UID"), _named(STORAGE_TRANSFER_SYNTAXES)),
+        _table(("SOP class", "UID"), _named(STORAGE_SOP_CLASSES)),
+        CHARACTER_SETS,
+        _table(("asked in", "answered in"), ((term or "(none)", said) for term, said in ANSWERED_IN.items())),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _named(uids: Iterable[str]) -> Iterable[tuple[str, str]]:
+    return ((_name(uid), f"`{uid}`") for uid in uids)
+
+
+def _services() -> Iterable[tuple[str, str, str]]:
+    for uid, service in SERVICES.items():
+        yield _name(uid), f"`{uid}`", f"`{service}`" if service else "every declared device"
+
+
+def _storage_statuses() -> Iterable[tuple[str, str]]:
+    for outcome, status in OUTCOMES.items():
+        yield _code(status), str(outcome)
+    yield _code(Status.DAMAGED), "kept, but the pixel data is damaged"
+    for kind, status in REJECTIONS.items():
+        yield _code(status), f"not kept: {kind}"
+    yield _code(Status.IDENTIFIER_DOES_NOT_MATCH), "not kept: command and dataset contradict each other"
+    yield (
+        _code(Status.OUT_OF_RESOURCES),
+        "not kept: no room, or database or object store are away; send again",
+    )
+    yield _code(Status.NOT_AUTHORISED), f"not kept: the device may not `{Service.STORE}`"
+
+
+def _code(status: Status) -> str:
+    return f"{int(status):04X}H"
+
+
+def _name(uid: str) -> str:
+    return str(UID(uid).name)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -24,16 +24,29 @@ COMPANIONS = {
     "00420012": ("00420011", "OB"),  # Encapsulated Document beside its MIME type
 }
 PIXEL_DATA = "7FE00010"
+SEGMENTED = {"00281201": "00281221", "00281202": "00281222", "00281203": "00281223"}
 
 
 def metadata(
-    header: Attributes, *, uri: str, has_pixels: bool, transfer_syntax_uid: str | None = None
+    header: Attributes,
+    *,
+    uri: str,
+    has_pixels: bool,
+    transfer_syntax_uid: str | None = None,
+    has_bulk: Callable[[tuple[int, ...]], bool] = lambda _: True,
 ) -> Attributes:
     """The header of one instance as WADO-RS tells it. `uri` is the address of the instance.
 
-    `transfer_syntax_uid` names what frames are served in (Available Transfer Syntax UID).
+    `transfer_syntax_uid` names what frames are served in (Available Transfer Syntax UID); `has_bulk` says
+    whether the object holds the value at a path, where its header leaves that open.
     """
     told = _with_bulk(header, f"{uri}/bulkdata")
+    if "00281101" in header and "00281201" not in header and not has_bulk((0x00281201,)):
+        # Segmented palettes stand in attributes of their own, and are announced by the same descriptors.
+        for plain, segmented in SEGMENTED.items():
+            del told[plain]
+            if segmented not in header:
+                told[segmented] = {"vr": "OW", "BulkDataURI": f"{uri}/bulkdata/{segmented}"}
     # The text was decoded; whoever reads JSON reads UTF-8.
     told["00080005"] = UTF_8
     if has_pixels:

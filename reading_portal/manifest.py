@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from reading_portal.decoding import CannotRender, image_format
 from reading_portal.dicom_json import Attributes, text
 from reading_portal.frames import EXPLICIT_LITTLE, NATIVE
+from reading_portal.grayscale import Bulk
+from reading_portal.palette import read_palette
 from reading_portal.recoding import HTJ2K_RPCL, is_recodable
 from reading_portal.retrieval import StoredInstance
 from storage.attributes import values_of
@@ -22,6 +24,23 @@ KEPT = {"00101010", "00400318", "00409096", "00400555"}
 
 
 Found = list[tuple[StoredInstance, Attributes]]
+
+
+def with_palette(header: Attributes, bulk: Bulk) -> Attributes:
+    """The header with its palette as plain numbers, which is what Cornerstone takes; as it is without one."""
+    if "00281101" not in header:
+        return header
+    try:
+        palette = read_palette(header, bulk)
+    except CannotRender:
+        return header
+    told = dict(header)
+    for colour in range(3):
+        descriptor = [len(palette.entries) & 0xFFFF, palette.first, palette.bits]
+        told[f"0028110{colour + 1}"] = {"vr": "US", "Value": descriptor}
+        told[f"0028120{colour + 1}"] = {"vr": "US", "Value": palette.entries[:, colour].tolist()}
+        told.pop(f"0028122{colour + 1}", None)
+    return told
 
 
 def series_and_documents(found: Found) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

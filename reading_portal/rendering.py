@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
-from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_color_lut
 
 from reading_portal.decoding import NATIVE, CannotRender, ImageFormat, Pixels, decode_frame, image_format
 from reading_portal.grayscale import (
@@ -24,6 +20,7 @@ from reading_portal.grayscale import (
     read_grayscale,
     to_display,
 )
+from reading_portal.palette import read_palette
 
 __all__ = [
     "CannotRender",
@@ -38,8 +35,6 @@ __all__ = [
 JPEG, PNG = "image/jpeg", "image/png"
 FUNCTIONS = {"linear": LINEAR, "linear-exact": LINEAR_EXACT, "sigmoid": SIGMOID}
 MAX_SIDE = 8192
-PALETTES = {0x00281201: 0x00281101, 0x00281202: 0x00281102, 0x00281203: 0x00281103}
-SEGMENTED = {0x00281221: 0x00281101, 0x00281222: 0x00281102, 0x00281223: 0x00281103}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,39 +153,12 @@ def _with_floats(image: ImageFormat, attributes: Attributes) -> ImageFormat:
 def _through_palette(
     pixels: Pixels, image: ImageFormat, attributes: Attributes, bulk: Bulk
 ) -> NDArray[np.uint8]:
-    dataset = Dataset()
-    kind = SEGMENTED if "00281221" in attributes and "00281201" not in attributes else PALETTES
-    for attempt in (kind, SEGMENTED):
-        for data_tag, descriptor_tag in attempt.items():
-            descriptor = attributes.get(f"{descriptor_tag:08X}", {}).get("Value")
-            data = _palette_data(attributes.get(f"{data_tag:08X}"), (data_tag,), bulk)
-            if descriptor and data:
-                dataset.add_new(descriptor_tag, "US", [int(value) & 0xFFFF for value in descriptor])
-                dataset.add_new(data_tag, "OW", data)
-        if len(dataset) == 6:
-            break
-    else:
-        raise CannotRender("The image is coloured by a palette that is not in it.")
-    dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = (
-        image.bits_allocated,
-        image.bits_stored,
-        0,
-    )
-    dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
-    try:
-        coloured = apply_color_lut(pixels.astype(f"u{max(1, image.bits_allocated // 8)}"), dataset)
-    except Exception as error:
-        raise CannotRender("The palette of this image cannot be read.") from error
-    if coloured.dtype != np.uint8:
-        # 16-bit palettes; some writers put 8-bit values into them (PS3.3 C.7.6.3.1.6 wants the full range).
-        coloured = coloured >> 8 if int(coloured.max(initial=0)) > 255 else coloured
-    return np.ascontiguousarray(coloured[..., :3].astype(np.uint8))
-
-
-def _palette_data(element: dict[str, Any] | None, path: tuple[int, ...], bulk: Bulk) -> bytes | None:
-    if element and "InlineBinary" in element:
-        return base64.b64decode(element["InlineBinary"])
-    return bulk(path)
+    palette = read_palette(attributes, bulk)
+    stored = pixels.astype(np.int64) & ((1 << image.bits_stored) - 1)
+    coloured: NDArray[np.uint8] = palette.table8()[
+        np.clip(stored - palette.first, 0, len(palette.entries) - 1)
+    ]
+    return coloured
 
 
 def _fit(drawn: NDArray[np.uint8], viewport: Viewport) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from reading_portal.frames import FrameTable, StoredPixels, describe_pixels, find_frames, read_frame
-from reading_portal.places import locate, open_dataset
+from reading_portal.places import InflatedDataset, StoredDataset, Unreadable, locate, open_dataset
 from storage.attributes import values_of
 from storage.imaging import Instance, Series, Study
 from storage.objects import ObjectStore
@@ -171,20 +172,31 @@ def frame_of(
 
 def bulk_of(objects: ObjectStore, instance: StoredInstance, path: tuple[int, ...]) -> bytes | None:
     """A long value that the header left out, as stored; None where it is absent."""
-    dataset = open_dataset(
+    with closing(dataset_of(objects, instance)) as dataset:
+        place = locate(dataset, instance.transfer_syntax_uid, path)
+        if place is None or place.length is None or place.length > LONGEST_BULK:
+            return None
+        return dataset.read(place.at, place.length)
+
+
+def has_bulk(objects: ObjectStore, instance: StoredInstance, path: tuple[int, ...]) -> bool:
+    """Whether the object holds a value at this path."""
+    try:
+        with closing(dataset_of(objects, instance)) as dataset:
+            return locate(dataset, instance.transfer_syntax_uid, path) is not None
+    except Unreadable:
+        return False
+
+
+def dataset_of(objects: ObjectStore, instance: StoredInstance) -> StoredDataset | InflatedDataset:
+    """Random access to the dataset as stored. Close it."""
+    return open_dataset(
         objects,
         instance.object_key,
         size=instance.size,
         offset=instance.dataset_offset,
         transfer_syntax_uid=instance.transfer_syntax_uid,
     )
-    try:
-        place = locate(dataset, instance.transfer_syntax_uid, path)
-        if place is None or place.length is None or place.length > LONGEST_BULK:
-            return None
-        return dataset.read(place.at, place.length)
-    finally:
-        dataset.close()
 
 
 def _completed(objects: ObjectStore, instance: StoredInstance, header: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -14,9 +15,9 @@ from reading_portal.dicom_json import bulk_path, dumps, metadata
 from reading_portal.frames import FLOAT_PIXELS, PIXEL_DATA, NoSuchFrame, read_frame
 from reading_portal.multipart import CHUNK, MultipartWriter, OutgoingPart
 from reading_portal.negotiation import best_media_type, choices
-from reading_portal.places import Dataset, Place, Unreadable, locate, open_dataset
+from reading_portal.places import Dataset, Place, Unreadable, locate
 from reading_portal.recoding import OCTETS, choose_encoding, is_recodable, recode
-from reading_portal.retrieval import StoredInstance, header_of, headers_of
+from reading_portal.retrieval import StoredInstance, dataset_of, has_bulk, header_of, headers_of
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid, address, json_answer, multipart
 from storage.audit import Act
 from storage.objects import ObjectStore
@@ -194,6 +195,7 @@ def _metadata(ask: Asked, study: str, found: list[StoredInstance]) -> Response:
             uri=address(ask.base, one),
             has_pixels=one.rows is not None,
             transfer_syntax_uid=one.transfer_syntax_uid,
+            has_bulk=partial(has_bulk, ask.objects, one),
         )
         for one, header in zip(found, headers_of(ask.session, ask.objects, found), strict=True)
     ]
@@ -202,13 +204,7 @@ def _metadata(ask: Asked, study: str, found: list[StoredInstance]) -> Response:
 
 def _value(ask: Asked, one: StoredInstance, steps: tuple[int, ...]) -> Response:
     try:
-        dataset = open_dataset(
-            ask.objects,
-            one.object_key,
-            size=one.size,
-            offset=one.dataset_offset,
-            transfer_syntax_uid=one.transfer_syntax_uid,
-        )
+        dataset = dataset_of(ask.objects, one)
         place = locate(dataset, one.transfer_syntax_uid, steps)
     except Unreadable as error:
         raise HTTPException(422, str(error)) from error

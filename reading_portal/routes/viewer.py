@@ -1,5 +1,6 @@
 """What the reading page draws from: the manifest of a study, and its ECG."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
@@ -7,7 +8,7 @@ from sqlalchemy import select
 
 from reading_portal.decoding import CannotRender
 from reading_portal.dicom_json import dumps, text
-from reading_portal.manifest import series_and_documents, study_facts
+from reading_portal.manifest import series_and_documents, study_facts, with_palette
 from reading_portal.places import Unreadable
 from reading_portal.retrieval import Recent, StoredInstance, bulk_of, header_of, headers_of
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
@@ -35,7 +36,11 @@ def study_manifest(study: Uid, ask: Ask) -> Response:
 
     def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         headers = headers_of(ask.session, ask.objects, found)
-        return series_and_documents(list(zip(found, headers, strict=True)))
+        coloured = [
+            with_palette(header, partial(bulk_of, ask.objects, one))
+            for one, header in zip(found, headers, strict=True)
+        ]
+        return series_and_documents(list(zip(found, coloured, strict=True)))
 
     series, documents = _series.get(key, read)
     age = text(header_of(ask.session, found[0]), "00101010")

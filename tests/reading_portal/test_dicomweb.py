@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from storage.audit import history
@@ -386,6 +387,24 @@ def test_frames_beyond_what_a_row_holds_keep_their_own_places(portal: Portal) ->
     assert positions == list(range(frames))
     assert np.asarray(Image.open(io.BytesIO(first.content))).max() == 255
     assert np.asarray(Image.open(io.BytesIO(last.content))).max() == 0
+
+
+def test_a_segmented_palette_reaches_the_viewer_as_plain_numbers(portal: Portal) -> None:
+    file = corpus("pydicom_data", "pydicom_data__gdcm-US-ALOKA-16.dcm").read_bytes()
+    kept, dataset = portal.keep(file), pydicom.dcmread(io.BytesIO(file))
+
+    with portal.client("chenyu") as chen:
+        manifest = chen.get(f"/api/viewer/studies/{kept.study_instance_uid}/manifest").json()
+        (header,) = chen.get(f"{path_of(dataset)}/metadata").json()
+        red = chen.get(header["00281221"]["BulkDataURI"])
+        picture = chen.get(f"{path_of(dataset)}/rendered", headers={"Accept": "image/png"})
+
+    common = manifest["series"][0]["common"]
+    assert len(common["00281201"]["Value"]) == 65536
+    assert "00281201" not in header
+    assert red.content == dataset.SegmentedRedPaletteColorLookupTableData
+    expected = apply_color_lut(dataset.pixel_array, dataset)
+    assert (np.asarray(Image.open(io.BytesIO(picture.content))) == expected >> 8).all()
 
 
 def test_an_ecg_is_told_in_microvolts_and_drawn_as_paper(portal: Portal) -> None:

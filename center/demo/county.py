@@ -21,10 +21,14 @@ class Device:
     may: tuple[str, ...]
 
 
+def text() -> str:
+    """The declaration as it is shipped."""
+    return files("center.demo").joinpath("center.toml").read_text(encoding="utf-8")
+
+
 @cache
 def declaration() -> dict[str, Any]:
-    text = files("center.demo").joinpath("center.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(text())
 
 
 @cache

@@ -22,11 +22,14 @@ def die_with_parent() -> None:
         sys.exit(0)  # it died before we could ask
 
 
-def start(module: str, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """`python -m module words…` with its standard output on a pipe; it must call die_with_parent."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *words], stdin=stdin, stdout=subprocess.PIPE, start_new_session=False
-    )
+def start(
+    module: str,
+    *words: str,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """`python -m module words…`, which must call die_with_parent; it logs on our standard error."""
+    return subprocess.Popen([sys.executable, "-m", module, *words], stdin=stdin, stdout=stdout)
 
 
 def stop(process: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:

@@ -9,12 +9,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from center import logs
 from center.demo import county
 from center.demo.processes import die_with_parent
 from storage.uids import is_uid
+
+logger = structlog.get_logger("demo")
 
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0xA700, 0xC000
 
@@ -61,7 +64,7 @@ def main() -> int:
     try:
         server = receive(device.ae_title, device.port, arguments.folder)
     except OSError:
-        print(f"demo: port {device.port} is taken; {device.ae_title} receives no reports", flush=True)
+        logger.warning("no-reports-will-come-home", device=device.ae_title, taken_port=device.port)
         return 1
     ended.wait()
     server.shutdown()

@@ -170,6 +170,7 @@ class Traffic:
         self.state["orders"][case.key] = order
         self._keep()
         if not case.phantom:
+            logger.info("order-placed", case=case.key)
             self._finish(case)
             return
         words = Assignment(
@@ -186,7 +187,7 @@ class Traffic:
             description=case.description,
             typed=_typed(case) if case.typed else None,
         )
-        process = processes.start("center.demo.devices", stdin=subprocess.PIPE)
+        process = processes.start("center.demo.devices", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(json.dumps(asdict(words)).encode())
         process.stdin.close()

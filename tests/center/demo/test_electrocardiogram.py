@@ -1,4 +1,4 @@
-"""The ECG phantom measured as a cart would: from its samples, by a detector that knows nothing of its making."""
+"""The ECG phantom, measured as a cart would: from its samples, knowing nothing of its making."""
 
 import io
 

@@ -1,0 +1,1 @@
+"""The web door: pages, DICOMweb and FHIR over HTTP. It translates and decides nothing."""

@@ -18,7 +18,9 @@ export function dateOf(date: string): string {
   return /^\d{8}$/.test(date) ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : date;
 }
 
+/** Left, right, both; nothing for U, unpaired (PS3.3 C.7.3.1.1.2). */
 export function sideOf(laterality: string): string {
+  if (laterality === "U") return "";
   const key = `side_${laterality}`;
   return ["side_L", "side_R", "side_B"].includes(key) ? word(key as WordKey) : laterality;
 }

@@ -19,7 +19,7 @@ import { finalQuality, markQuality, type Quality } from "./quality";
 import { isVideo, nameOf } from "./transfer_syntaxes";
 import { word } from "./words";
 
-const PATIENCE_S = 60;
+const PATIENCE_S = 120;
 const { Events, ImageQualityStatus, ViewportType } = Enums;
 
 export interface ViewportListener {
@@ -78,7 +78,7 @@ export class ReadingViewport {
 
   /** Whether the pixels on the canvas are those of the slice asked for, not of the one before under a preview. */
   private get isCurrent(): boolean {
-    return this.hasImage && this.stack.getCornerstoneImage().imageId === this.frame?.imageId;
+    return this.hasImage && this.quality !== "loading_lossy" && this.stack.getCornerstoneImage().imageId === this.frame?.imageId;
   }
 
   /** The slice that the reader asked for; what is on the screen follows as soon as it has arrived. */
@@ -97,6 +97,7 @@ export class ReadingViewport {
     this.message.hidden = true;
     this.ownWindow = undefined;
     this.isInverted = false;
+    this.host.style.pointerEvents = "";
     this.cell.classList.remove("is-empty");
     const frame = this.frame;
     if (!frame) {
@@ -265,6 +266,19 @@ export class ReadingViewport {
     this.ownWindow = this.window();
     if (mirrorsMammogram(displaySet)) this.mirror(true);
     this.applyInversion();
+    this.meetInTheMiddle();
+  }
+
+  /** Mammograms stand back to back: the right breast's chest wall at the right edge of its cell, the left's at the left. */
+  private meetInTheMiddle(): void {
+    const side = this.displaySet?.modality === "MG" ? this.displaySet.laterality : "";
+    this.cell.dataset["side"] = side;
+    const corners = this.frame && side ? this.pixelsOnScreen(this.frame) : undefined;
+    if (!corners || usesCPU()) return;
+    const across = corners.map(([x]) => x);
+    const [x, y] = this.stack.getPan();
+    if (side === "R") this.stack.setPan([x + this.host.clientWidth - Math.max(...across), y]);
+    if (side === "L") this.stack.setPan([x - Math.min(...across), y]);
   }
 
   /** The reader's inversion on top of the image's own: MONOCHROME1 is shown inverted to begin with. */
@@ -311,8 +325,11 @@ export class ReadingViewport {
     this.message.hidden = true;
     requestAnimationFrame(() => { if (this.frame === frame) this.preview.hide(); });
     this.setQuality(isWhole ? finalQuality(frame) : "loading_lossy");
+    // A coarse level has fewer pixels, so its places and lengths are not the image's: nothing may be measured on it.
+    this.host.style.pointerEvents = isWhole ? "" : "none";
     this.write();
     if (isWhole) this.arrived();
+    else this.wait();
     this.listener.shown(this);
   }
 
@@ -362,7 +379,7 @@ export class ReadingViewport {
     const step = (to: Point2): Point2 => [(to[0] - origin[0]) / 10, (to[1] - origin[1]) / 10];
     this.overlay.letter(edgesOf(this.lettersAlong(frame), [step(right), step(down)]));
     const scale = scaleAt(frame.instance.attributes, frame.number, []);
-    const isPlain = scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
+    const isPlain = this.isCurrent && scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
     const perMillimetre = isPlain ? Math.hypot(...step(down)) / scale.perRow : undefined;
     this.overlay.scale(perMillimetre, this.host.clientHeight);
   }

@@ -29,9 +29,9 @@ FOREIGN_LEVELS = {
     "urllib3": logging.WARNING,
     "asyncio": logging.WARNING,
     "fontTools": logging.ERROR,
+    "pyhanko": logging.CRITICAL,
     "PIL": logging.WARNING,
-    "pyhanko": logging.WARNING,
-    "pyhanko_certvalidator": logging.WARNING,
+    "pyhanko_certvalidator": logging.CRITICAL,
 }
 
 DEEPEST_FRAMES = 12

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +81,6 @@ def build_app(
     app.add_middleware(Porter)
     problems.install(app)
     for name in ROUTERS:
-        if find_spec(name) is None:
-            continue
         module: Any = import_module(name)
         app.include_router(module.router)
         # The pages know how a problem looks to a person.

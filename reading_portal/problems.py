@@ -163,12 +163,44 @@ def install(app: FastAPI) -> None:
 
 
 def answer_for(request: Request, problem: Problem) -> Response:
-    """A page for a person, problem+json for a program."""
+    """A page for a person, an OperationOutcome for FHIR, problem+json for every other program."""
+    if request.url.path.startswith("/fhir"):
+        return JSONResponse(
+            operation_outcome(problem),
+            status_code=problem.status,
+            headers=dict(problem.headers),
+            media_type="application/fhir+json",
+        )
     page_of = getattr(request.app.state, "problem_page", None)
     if page_of is not None and is_for_a_person(request):
         page: Response = page_of(request, problem)
         return page
     return respond(problem)
+
+
+# FHIR R4 issue-type, by our status; anything else was our own fault.
+ISSUE_TYPES = {
+    401: "login",
+    403: "forbidden",
+    404: "not-found",
+    405: "not-supported",
+    409: "conflict",
+    413: "too-long",
+    422: "invalid",
+    429: "throttled",
+    503: "transient",
+}
+
+
+def operation_outcome(problem: Problem) -> dict[str, Any]:
+    """The problem as FHIR says it."""
+    issue = {
+        "severity": "error",
+        "code": ISSUE_TYPES.get(problem.status, "exception"),
+        "details": {"coding": [{"system": "urn:reading-center:problem", "code": problem.kind}]},
+        "diagnostics": problem.detail or problem.title,
+    }
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
 def is_for_a_person(request: Request) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select, true
 from sqlalchemy.orm import Session
 
 from storage.charsets import pinyin_tokens
@@ -89,6 +89,7 @@ def name_matches(query: str) -> ColumnElement[bool]:
     """Patients whose name begins, anywhere, with these characters, this pinyin or these initials."""
     words = [word for word in query.lower().replace("^", " ").replace("=", " ").split() if word]
     return and_(
+        true(),  # no word at all leaves nobody out
         *(
             Patient.id.in_(
                 select(PatientNameToken.patient_id).where(

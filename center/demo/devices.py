@@ -1,16 +1,14 @@
 """A simulated device: a process of its own that asks the worklist, performs, reports MPPS and sends.
 
-It reads one assignment as JSON from standard input, answers one line of JSON on standard output, and ends.
+It carries out one assignment, says what became of it, and ends.
 """
 
 from __future__ import annotations
 
-import json
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPE
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from center import logs
 from center.demo import county, performed_step
 from center.demo.county import Device
 from center.demo.performed_step import SentInstance
 from center.demo.phantoms.exam import Exam
 from center.demo.phantoms.repertoire import draw
-from center.demo.processes import die_with_parent
 from storage.uids import derived_uid
 
 # PS3.4 F.7 and K.6.
@@ -65,8 +61,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Performed:
-    instances: int
-    bytes: int
+    """What was sent; or, in `failed`, why not everything was."""
+
+    instances: int = 0
+    bytes: int = 0
+    failed: str | None = None
 
 
 def perform(assignment: Assignment) -> Performed:
@@ -241,19 +240,9 @@ def _recode(dataset: Dataset, syntax: Any) -> None:
         dataset.SOPInstanceUID = identity
 
 
-def main() -> int:
-    die_with_parent()
-    logs.configure("demo")
-    words = json.load(sys.stdin)
-    words["findings"] = tuple(words.get("findings", ()))
+def work(assignment: Assignment) -> Performed:
+    """The whole life of a device's process."""
     try:
-        performed = perform(Assignment(**words))
+        return perform(assignment)
     except DeviceFailed as failure:
-        print(json.dumps({"failed": str(failure)}), flush=True)
-        return 1
-    print(json.dumps(asdict(performed)), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return Performed(failed=str(failure))

@@ -7,7 +7,6 @@ is to be written. Everything that must survive a restart is in `demo.json` in th
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from typing import Any
 import structlog
 
 from center.demo import county, processes
-from center.demo.devices import Assignment
+from center.demo.devices import Assignment, Performed, work
 from center.demo.order_book import OPENING, Case, later_case
 from center.demo.portal_client import PortalClient, PortalRefused
 
@@ -55,7 +54,7 @@ class Traffic:
     def __init__(self, data: Path, portal: PortalClient, center: Center, limits: Limits) -> None:
         self._data, self._portal, self._center, self._limits = data, portal, center, limits
         self._path = data / "demo.json"
-        self._running: dict[str, tuple[Case, subprocess.Popen[bytes]]] = {}
+        self._running: dict[str, tuple[Case, processes.Fork[Performed]]] = {}
         self._next_at = 0.0
         self._look_at = 0.0
         self._pause_until = 0.0
@@ -112,8 +111,8 @@ class Traffic:
             self._begin(case)
 
     def stop(self) -> None:
-        for _, process in self._running.values():
-            processes.stop(process)
+        for _, device in self._running.values():
+            device.stop()
         self._running.clear()
 
     # --- what is next ---------------------------------------------------------------------------------
@@ -187,11 +186,7 @@ class Traffic:
             description=case.description,
             typed=_typed(case) if case.typed else None,
         )
-        process = processes.start("center.demo.devices", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(asdict(words)).encode())
-        process.stdin.close()
-        self._running[case.key] = (case, process)
+        self._running[case.key] = (case, processes.fork(work, words))
         logger.info("exam-begun", case=case.key, device=case.device)
 
     def _place(self, case: Case) -> dict[str, Any]:
@@ -222,22 +217,20 @@ class Traffic:
 
     def _collect(self) -> None:
         """Take in what devices have finished."""
-        for key, (case, process) in list(self._running.items()):
-            if process.poll() is None:
+        for key, (case, device) in list(self._running.items()):
+            if not device.has_ended:
                 continue
             del self._running[key]
-            assert process.stdout is not None
-            answer = _answer_of(process.stdout.read())
-            process.stdout.close()
-            if process.returncode != 0 or "instances" not in answer:
-                logger.warning("exam-failed", case=key, device=case.device, reason=answer.get("failed"))
+            performed = device.answer() or Performed(failed="the device's process died")
+            if performed.failed is not None:
+                logger.warning("exam-failed", case=key, device=case.device, reason=performed.failed)
                 self._fail(case)
                 continue
             self.state["sent_studies"] += 1
-            self.state["sent_bytes"] += answer["bytes"]
+            self.state["sent_bytes"] += performed.bytes
             if case.report is not None:
                 self.state["to_report"].append({"case": key, "since": datetime.now(UTC).isoformat()})
-            logger.info("exam-sent", case=key, device=case.device, instances=answer["instances"])
+            logger.info("exam-sent", case=key, device=case.device, instances=performed.instances)
             self._finish(case)
 
     def _finish(self, case: Case) -> None:
@@ -326,11 +319,3 @@ def _typed(case: Case) -> dict[str, str]:
         "birth_date": f"{case.patient.birth_date:%Y%m%d}",
         "description": "CHEST PA",
     }
-
-
-def _answer_of(line: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(line.decode().strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return {}
-    return answer if isinstance(answer, dict) else {}

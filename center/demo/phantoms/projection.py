@@ -124,14 +124,14 @@ def _rods(cloud: skeleton.Cloud, random: np.random.Generator, wall: float, count
     length = np.where(gaps > 5, 0, gaps)  # from one rod to the next
     total = np.zeros((ROWS, COLUMNS), np.float32)
     along = np.diff(cloud.centre, axis=0, append=cloud.centre[-1:]) * (gaps <= 5)[:, None]
-    offset = random.random(len(gaps))
+    offset, ahead = random.random((2, len(gaps)))
     for k in range(count):
         # Evenly over the section, not at random: bone must not look like sand.
         turn = 2 * np.pi * (k * 0.6180339887 + offset)
         root = np.full(len(gaps), np.sqrt((k + 0.5) / count))
         out = np.stack([np.cos(turn), np.sin(turn)], axis=1) * cloud.radii
         size = np.linalg.norm(out, axis=1)
-        point = cloud.centre + along * ((k * 0.7548776662 + offset) % 1)[:, None]
+        point = cloud.centre + along * ((k * 0.7548776662 + ahead) % 1)[:, None]
         point = point + ((out * root[:, None])[:, :, None] * cloud.axes).sum(axis=1)
         area = np.pi * cloud.radii[:, 0] * cloud.radii[:, 1]
         bone = np.where((1 - root) * size < wall, CORTICAL, SPONGY)

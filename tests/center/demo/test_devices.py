@@ -1,10 +1,9 @@
 """A device against the real node: it finds its order, reports what it does, and everything arrives."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from sqlalchemy import select
 
 from center import declaration
 from center.demo import county
-from center.demo.devices import Assignment, DeviceFailed, perform
+from center.demo.devices import Assignment, DeviceFailed, perform, work
 from dicom_node.node import Node, build_node
 from storage.database import Database, utc_now
 from storage.imaging import Instance, Study
@@ -140,17 +139,34 @@ def test_an_order_of_another_institution_is_not_on_the_worklist(
         perform(an_assignment(node, tmp_path, accession_number=accession))
 
 
-def test_a_device_is_a_process_that_answers_with_one_line(node: Node, tmp_path: Path) -> None:
+# A process of its own forks the device: this one has the node's threads, and a fork copies their locks.
+_PARENT = """
+import sys, time
+from center.demo import processes
+from center.demo.devices import Assignment, work
+device = processes.fork(work, eval(sys.argv[1]))
+while not device.has_ended:
+    time.sleep(0.05)
+print(device.answer())
+"""
+
+
+def test_a_device_is_a_process_that_answers_and_ends(node: Node, tmp_path: Path) -> None:
     accession = an_order(node.database, username="li", institution="T01", modality="ECG", body_part="HEART")
-    words = asdict(an_assignment(node, tmp_path, device="T01_ECG", phantom="ecg", accession_number=accession))
+    assignment = an_assignment(node, tmp_path, device="T01_ECG", phantom="ecg", accession_number=accession)
 
     done = subprocess.run(
-        [sys.executable, "-m", "center.demo.devices"],
-        input=json.dumps(words).encode(),
-        capture_output=True,
-        timeout=60,
+        [sys.executable, "-c", _PARENT, repr(assignment)], capture_output=True, text=True, timeout=60
     )
 
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["instances"] == 1
-    assert "欧阳" not in done.stderr.decode()
+    assert done.stdout.startswith("Performed(instances=1, ")
+    assert "failed=None" in done.stdout
+
+
+def test_a_device_that_cannot_reach_the_centre_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("center.demo.devices.ATTEMPTS", 1)
+    nowhere = Assignment("T01_ECG", "ecg", "1", 5, "127.0.0.1", free_port(), "READINGCENTER", str(tmp_path))
+
+    assert work(nowhere).failed == "no association with the centre"

@@ -123,7 +123,9 @@ export class ReadingViewport {
       this.say(sentenceFor(frame, error), "failed");
       return;
     }
-    if (this.displaySet?.id !== opened) return;
+    if (this.displaySet?.id !== opened || !this.hasImage) return;
+    // The cell may have changed its size while the image was on its way.
+    this.stack.resetCamera();
     this.applyOpeningState();
     this.stack.render();
   }

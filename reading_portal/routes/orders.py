@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession
+from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession, TheDatabase
 from reading_portal.shapes import (
     Answer,
     Code,
@@ -181,12 +181,17 @@ def history_of(session: Session, subject: str) -> list[Event]:
 
 
 @router.post("", status_code=201)
-def place_order(body: PlacedOrder, who: CurrentPractitioner, session: OpenSession, now: Now) -> OrderPlaced:
+def place_order(body: PlacedOrder, who: CurrentPractitioner, database: TheDatabase, now: Now) -> OrderPlaced:
     """Place an order; the modality worklist has it at once. `recognition` lists equivalent exams."""
     given = body.model_dump(exclude={"patient"})
     new = NewOrder(patient=NewPatient(**body.patient.model_dump()), **given)
-    order = orders.place_order(session, new, by=who, now=now)
-    return OrderPlaced(**order_of(order), recognition=_candidates(session, order, now))
+
+    def place(session: Session) -> OrderPlaced:
+        order = orders.place_order(session, new, by=who, now=now)
+        return OrderPlaced(**order_of(order), recognition=_candidates(session, order, now))
+
+    # Two orders for a new patient collide on the patient's first row: the loser's are told again.
+    return database.in_transaction(place)
 
 
 @router.get("")

@@ -231,12 +231,16 @@ def withdraw_report(
 
 @router.post("/{report_id}/acknowledge")
 def acknowledge_report(
-    report_id: Key, who: CurrentPractitioner, session: OpenSession, now: Now
+    report_id: Key, who: CurrentPractitioner, database: TheDatabase, now: Now
 ) -> Acknowledged:
     """The ordering side has read the current version; saying it twice is saying it once."""
-    report = reports.report_for(session, who, report_id)
-    reports.acknowledge(session, report, by=who, now=now)
-    return Acknowledged(report_id=report.id, version=report.current_version or 0, is_acknowledged=True)
+
+    def acknowledge(session: Session) -> Acknowledged:
+        report = reports.report_for(session, who, report_id)
+        reports.acknowledge(session, report, by=who, now=now)
+        return Acknowledged(report_id=report.id, version=report.current_version or 0, is_acknowledged=True)
+
+    return database.in_transaction(acknowledge)
 
 
 def document_of(report: DiagnosticReport, row: ReportVersion, objects: ObjectStore) -> StreamingResponse:

@@ -76,7 +76,9 @@ def test_no_file_is_named_after_nothing() -> None:
 
 
 def test_every_file_fits_in_the_head() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ALL_SOURCES}
+    # A migration is a record of its day, not a thought to follow.
+    living = [path for path in ALL_SOURCES if "versions" not in path.parts]
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in living}
 
     assert {str(path): lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
 

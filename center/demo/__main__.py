@@ -97,6 +97,7 @@ def main() -> int:
         if not _wait_until_ready(portal, center, stop):
             return 0 if stop.is_set() else 1
         traffic = Traffic(settings.data, portal, center, limits)
+        traffic.draw_ahead()
         while not stop.wait(0.25):
             traffic.step()
             if traffic.has_ended:

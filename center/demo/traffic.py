@@ -18,6 +18,7 @@ import structlog
 from center.demo import county, processes
 from center.demo.devices import Assignment, Performed, work
 from center.demo.order_book import OPENING, Case, later_case
+from center.demo.phantoms.repertoire import SLOW_TO_DRAW, is_prepared, prepare
 from center.demo.portal_client import PortalClient, PortalRefused
 
 logger = structlog.get_logger("demo")
@@ -52,8 +53,10 @@ class Traffic:
     """Call `step` again and again; `stop` ends the devices. Nothing is done twice across restarts."""
 
     def __init__(self, data: Path, portal: PortalClient, center: Center, limits: Limits) -> None:
-        self._data, self._portal, self._center, self._limits = data, portal, center, limits
+        self._portal, self._center, self._limits = portal, center, limits
         self._path = data / "demo.json"
+        self._folder = data / "demo" / "phantoms"
+        self._drawing: processes.Fork[None] | None = None
         self._running: dict[str, tuple[Case, processes.Fork[Performed]]] = {}
         self._next_at = 0.0
         self._look_at = 0.0
@@ -92,6 +95,12 @@ class Traffic:
     def has_ended(self) -> bool:
         return bool(self.state["state"] == "ended")
 
+    def draw_ahead(self) -> None:
+        """Begin with the thorax at once, so that it is there when its turn comes."""
+        if not self.has_ended and not is_prepared(self._folder):
+            logger.info("drawing-the-thorax", seconds="about 15, once")
+            self._drawing = processes.fork(prepare, self._folder)
+
     def step(self) -> None:
         """Look round once."""
         if self.has_ended:
@@ -101,6 +110,10 @@ class Traffic:
         if self.has_ended:
             return
         now = time.monotonic()
+        if self._drawing is not None and self._drawing.has_ended:
+            self._drawing.answer()
+            self._drawing = None
+            logger.info("thorax-drawn")
         if now >= self._look_at:
             self._look_at = now + 2
             self._write_reports()
@@ -114,13 +127,15 @@ class Traffic:
         for _, device in self._running.values():
             device.stop()
         self._running.clear()
+        if self._drawing is not None:
+            self._drawing.stop()
 
     # --- what is next ---------------------------------------------------------------------------------
 
     def _next_case(self) -> Case | None:
         waiting = [case for case in OPENING if self._is_open(case)]
         for case in waiting:
-            if self._is_free(case.device) and (not case.after or self._has_settled(case.after)):
+            if self._is_free(case) and (not case.after or self._has_settled(case.after)):
                 return case
         if any(not case.after for case in waiting) or any(key in self._running for key in _OPENING_KEYS):
             return None
@@ -128,7 +143,7 @@ class Traffic:
             return None
         self._next_at = time.monotonic() + self._limits.interval
         case = later_case(self.state["later"], today=datetime.now(UTC).date())
-        if not self._is_free(case.device):
+        if not self._is_free(case):
             return None
         self.state["later"] += 1
         return case
@@ -136,9 +151,11 @@ class Traffic:
     def _is_open(self, case: Case) -> bool:
         return case.key not in self.state["done"] and case.key not in self._running
 
-    def _is_free(self, device: str) -> bool:
-        """A scanner examines one patient at a time."""
-        return all(case.device != device for case, _ in self._running.values())
+    def _is_free(self, case: Case) -> bool:
+        """A scanner examines one patient at a time; a CT waits until there is a thorax to show."""
+        if case.phantom in SLOW_TO_DRAW and self._drawing is not None:
+            return False
+        return all(other.device != case.device for other, _ in self._running.values())
 
     def _has_settled(self, key: str) -> bool:
         """Whether the order of another case has its study. Asked at most every two seconds."""
@@ -180,7 +197,7 @@ class Traffic:
             host=self._center.dicom_host,
             port=self._center.dicom_port,
             aet=self._center.aet,
-            folder=str(self._data / "demo" / "phantoms"),
+            folder=str(self._folder),
             findings=case.findings,
             days_ago=case.days_ago,
             description=case.description,

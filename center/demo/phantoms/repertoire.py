@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,3 +84,19 @@ REPERTOIRE: dict[str, Draw] = {
 def draw(phantom: str, exam: Exam, folder: Path) -> Iterator[Dataset]:
     """The instances of an exam, one by one; `folder` keeps what is slow to make. KeyError: no such word."""
     return REPERTOIRE[phantom](exam, folder)
+
+
+SLOW_TO_DRAW = ("thorax", "thick-thorax")
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether the first exam of every kind can begin at once."""
+    return (folder / "thorax-1-label.npy").exists()
+
+
+def prepare(folder: Path) -> None:
+    """Draw what the first CT needs, beside what else goes on: some 15 s of one processor, once."""
+    from center.demo.phantoms.thorax import open_volume
+
+    os.nice(5)
+    open_volume(folder, 1)

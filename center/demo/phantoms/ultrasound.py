@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,11 @@ def _sector(random: np.random.Generator, finding: str, plane: int, breath: float
     angle = ((np.arange(LINES) / (LINES - 1) * 2 - 1) * HALF_ANGLE)[None, :]
     echo, loss = _echo(angle, depth, finding, plane, breath)
     # Many scatterers in one resolution cell: a complex Gaussian, smoothed by the pulse and by the beam.
-    field = random.standard_normal((SAMPLES, LINES)) + 1j * random.standard_normal((SAMPLES, LINES))
+    parts = random.standard_normal((2, SAMPLES, LINES), dtype=np.float32)
+    field = (parts[0] + 1j * parts[1]).astype(np.complex64)
     pulse = np.exp(-((np.arange(-6, 7) / 2.4) ** 2))
     beam = np.exp(-((np.arange(-3, 4) / 1.15) ** 2))
-    field = _filter(_filter(field * np.sqrt(echo), pulse, 0), beam, 1)
+    field = _filter(_filter(field * np.sqrt(echo).astype(np.float32), pulse, 0), beam, 1)
     envelope = np.abs(field) / np.sqrt((pulse**2).sum() * (beam**2).sum() * 2)
     # What tissue takes away, the gain gives back; a cyst takes nothing, so it shines behind, a stone all.
     surplus = np.cumsum(loss - 1, axis=0) * (DEPTH / SAMPLES)
@@ -94,12 +96,15 @@ def _filter(field: Field, kernel: Field, axis: int) -> Field:
     reach = len(kernel) // 2
     padded = np.pad(field, [(reach, reach) if k == axis else (0, 0) for k in (0, 1)], mode="reflect")
     size = field.shape[axis]
-    parts = (np.take(padded, range(k, k + size), axis) * weight for k, weight in enumerate(kernel))
+    parts = (
+        np.take(padded, range(k, k + size), axis) * np.float32(weight) for k, weight in enumerate(kernel)
+    )
     return np.asarray(sum(parts, np.zeros_like(field)))
 
 
-def _scan_convert(grey: Field) -> NDArray[np.uint8]:
-    """From lines and samples to the fan on the screen, with its depth marks and grey bar."""
+@cache
+def _geometry() -> tuple[Field, ...]:
+    """For each pixel: its sample and line, how far it is towards the next ones, whether it is in the fan."""
     column, row = np.meshgrid(np.arange(COLUMNS), np.arange(ROWS))
     dx, dy = (column - APEX[0]) * SCALE, (row - APEX[1]) * SCALE
     radius, angle = np.hypot(dx, dy), np.arctan2(dx, dy)
@@ -109,6 +114,12 @@ def _scan_convert(grey: Field) -> NDArray[np.uint8]:
     s, n = np.where(inside, sample, 0), np.where(inside, line, 0)
     s0, n0 = s.astype(int), n.astype(int)
     fs, fn = s - s0, n - n0
+    return s0, n0, fs, fn, inside
+
+
+def _scan_convert(grey: Field) -> NDArray[np.uint8]:
+    """From lines and samples to the fan on the screen, with its depth marks and grey bar."""
+    s0, n0, fs, fn, inside = _geometry()
     value = (
         grey[s0, n0] * (1 - fs) * (1 - fn)
         + grey[s0 + 1, n0] * fs * (1 - fn)

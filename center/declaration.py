@@ -22,9 +22,10 @@ from storage.audit import Act
 from storage.database import Base, Database, utc_now
 from storage.institutions import ApplicationEntity, Institution, InstitutionKind, Service
 from worklist.agreements import Agreement
-from worklist.people import Grade, Practitioner, Role, hash_password
+from worklist.people import Grade, Practitioner, Role
 from worklist.policy import Policy, read_policy, write_policy
 from worklist.recognition_items import SCOPES, QualityCertificate, RecognitionItem
+from worklist.sessions import hash_password
 
 Entry = dict[str, Any]
 

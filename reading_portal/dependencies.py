@@ -18,7 +18,7 @@ from reading_portal.problems import ForeignRequest, NotSignedIn
 from storage.database import Database
 from storage.objects import ObjectStore
 from storage.settings import Settings
-from worklist import people
+from worklist import people, sessions
 from worklist.authority import CentreAuthority
 from worklist.people import Role, Who
 
@@ -109,7 +109,7 @@ def signed_in(request: Request, now: Now) -> SignedInRequest | None:
         return None
     database = database_of(request)
     with database.reading() as session:
-        found = people.session_of(session, token, now=now, source=source_of(request))
+        found = sessions.session_of(session, token, now=now, source=source_of(request))
         if found is None:
             return None
         portal_session, who = found
@@ -117,7 +117,7 @@ def signed_in(request: Request, now: Now) -> SignedInRequest | None:
         token_hash, is_stale = portal_session.token_hash, now - portal_session.last_seen_at > TOUCH_EVERY
     if is_stale:
         with database.transaction() as session:
-            people.touch_session(session, token_hash, now=now)
+            sessions.touch_session(session, token_hash, now=now)
     return answer
 
 

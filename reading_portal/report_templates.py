@@ -32,8 +32,8 @@ def templates_for(modality: str, body_part: str, *, language: str) -> list[Repor
 
 
 def _said(one: dict[str, Any], suffix: str) -> ReportTemplate:
-    words = (one[key + suffix].strip() for key in ("name", "findings", "impression"))
-    return ReportTemplate(one["code"], *words, one.get("is_normal", True))
+    name, findings, impression = (one[key + suffix].strip() for key in ("name", "findings", "impression"))
+    return ReportTemplate(one["code"], name, findings, impression, one.get("is_normal", True))
 
 
 @cache

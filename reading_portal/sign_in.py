@@ -10,9 +10,10 @@ from starlette.responses import Response
 from reading_portal.dependencies import SESSION_COOKIE
 from storage.database import Database
 from storage.settings import Settings
-from worklist import people
-from worklist.people import SignedIn, Who
+from worklist import sessions
+from worklist.people import Who
 from worklist.problems import WrongCredentials
+from worklist.sessions import SignedIn
 
 
 def sign_in(
@@ -23,11 +24,11 @@ def sign_in(
     try:
         # A wrong password is found out before the write transaction: guesses must not hold up writers.
         with database.reading() as session:
-            people.check_credentials(
+            sessions.check_credentials(
                 session, username=username, password=password, otp=otp, source=source, now=now
             )
         with database.transaction() as session:
-            return people.sign_in(
+            return sessions.sign_in(
                 session, username=username, password=password, otp=otp, source=source, now=now
             )
     except WrongCredentials:
@@ -43,7 +44,7 @@ def confirm_identity(
     try:
         # A one-time code is used up, which is a write; a password is only looked at.
         with database.transaction() if password is None else database.reading() as session:
-            people.confirm_identity(session, who, password=password, otp=otp, now=now)
+            sessions.confirm_identity(session, who, password=password, otp=otp, now=now)
     except WrongCredentials:
         _count(database, who.username, who.source, now)
         raise
@@ -73,4 +74,4 @@ def _digits(otp: str | None) -> str | None:
 
 def _count(database: Database, username: str, source: str, now: datetime) -> None:
     with database.transaction() as session:
-        people.remember_failure(session, username=username, source=source, now=now)
+        sessions.remember_failure(session, username=username, source=source, now=now)

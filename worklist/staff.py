@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from storage import audit
 from storage.audit import Act
 from storage.institutions import Institution
-from worklist.people import Grade, Practitioner, Role, Who, hash_password, must_have
+from worklist.people import Grade, Practitioner, Role, Who, must_have
 from worklist.problems import Missing, Unacceptable
+from worklist.sessions import hash_password
 
 LANGUAGES = ("zh-CN", "en")
 READABLE = ("CT", "MR", "DX", "CR", "US", "MG", "ECG", "XA", "RF", "NM")

@@ -3,6 +3,7 @@
 from storage import audit, changes, imaging, institutions, jobs
 from worklist import (
     agreements,
+    assignment,
     critical_results,
     orders,
     people,
@@ -12,10 +13,12 @@ from worklist import (
     recognition,
     recognition_items,
     reports,
+    sessions,
 )
 
 __all__ = [
     "agreements",
+    "assignment",
     "audit",
     "changes",
     "critical_results",
@@ -30,4 +33,5 @@ __all__ = [
     "recognition",
     "recognition_items",
     "reports",
+    "sessions",
 ]

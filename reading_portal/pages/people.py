@@ -12,8 +12,9 @@ from sqlalchemy import select
 from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from storage.institutions import Institution
-from worklist.people import Grade, Practitioner, Role, end_otp, on_duty, set_active, set_password
+from worklist.people import Grade, Practitioner, Role
 from worklist.problems import Problem, Unacceptable
+from worklist.sessions import end_otp, on_duty, set_active, set_password
 from worklist.staff import READABLE, Person, add_person, change_person, everyone, find_person
 
 router = APIRouter(prefix="/admin/people", dependencies=[Depends(requires(Role.ADMINISTRATOR))])

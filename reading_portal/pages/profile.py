@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from reading_portal import sign_in as admission
 from reading_portal.dependencies import TheDatabase, TheSettings
 from reading_portal.pages.visit import Acting, Looking, Visit
-from worklist import people
+from worklist import sessions
 from worklist.people import Practitioner
 from worklist.problems import Problem, Unacceptable, WrongCredentials
 
@@ -40,7 +40,7 @@ def change_password(
             raise Unacceptable("the two new passwords differ")
         admission.confirm_identity(database, who, password=current, otp=None, now=visit.now)
         with database.transaction() as session:
-            people.set_password(session, who.username, new, by=who)
+            sessions.set_password(session, who.username, new, by=who)
         signed_in = admission.sign_in(
             database, username=who.username, password=new, otp=code, source=who.source, now=visit.now
         )
@@ -56,14 +56,14 @@ def change_password(
 @router.post("/profile/one-time-code")
 def begin_one_time_code(visit: Acting) -> Response:
     """A new secret as a QR code; it counts once the first code from it was typed in."""
-    address = people.begin_otp(visit.session, visit.who.username, center_name=visit.policy.center_name)
+    address = sessions.begin_otp(visit.session, visit.who.username, center_name=visit.policy.center_name)
     return _page(visit, address=address)
 
 
 @router.post("/profile/one-time-code/confirm")
 def confirm_one_time_code(visit: Acting, code: Annotated[str, Form(max_length=16)]) -> Response:
     try:
-        people.confirm_otp(
+        sessions.confirm_otp(
             visit.session, visit.who.username, code.replace(" ", ""), by=visit.who, now=visit.now
         )
     except Unacceptable as error:
@@ -78,7 +78,7 @@ def end_one_time_code(visit: Looking, database: TheDatabase, current: Secret) ->
     except Problem as error:
         return _page(visit, otp_problem=visit.words.problem(str(error)), status=403)
     with database.transaction() as session:
-        people.end_otp(session, visit.who.username, by=visit.who)
+        sessions.end_otp(session, visit.who.username, by=visit.who)
     return visit.go("/profile?said=otp-off")
 
 

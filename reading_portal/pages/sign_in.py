@@ -18,7 +18,7 @@ from reading_portal.pages.visit import LANGUAGE_COOKIE, home_of, own_path, rende
 from reading_portal.words import LANGUAGES, Words, language_of, words
 from storage.database import Database
 from storage.settings import Settings
-from worklist import people
+from worklist import sessions
 from worklist.policy import Policy, read_policy
 from worklist.problems import TooManyAttempts, WrongCredentials
 from worklist.staff import choose_language
@@ -73,7 +73,7 @@ def sign_in(
 @router.post("/sign-out")
 def sign_out(current: CurrentSession, database: TheDatabase) -> Response:
     with database.transaction() as session:
-        people.sign_out(session, current.token, by=current.who)
+        sessions.sign_out(session, current.token, by=current.who)
     answer = RedirectResponse("/sign-in", status_code=303)
     admission.take_cookie(answer)
     answer.headers["Clear-Site-Data"] = '"cache"'

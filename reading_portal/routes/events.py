@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from reading_portal.broadcast import Broadcast, Listener, Told
 from reading_portal.dependencies import CurrentSession, SignedInRequest, database_of, now_of
-from worklist import people
+from worklist import sessions
 
 router = APIRouter(prefix="/api/events", tags=["events"])
 
@@ -71,4 +71,4 @@ def _said(told: Told) -> ServerSentEvent:
 
 def _is_still_signed_in(request: Request, current: SignedInRequest, now: datetime) -> bool:
     with database_of(request).reading() as session:
-        return people.session_of(session, current.token, now=now) is not None
+        return sessions.session_of(session, current.token, now=now) is not None

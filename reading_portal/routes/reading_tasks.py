@@ -35,7 +35,7 @@ from reading_portal.shapes import (
     position,
 )
 from reading_portal.signing_room import SigningRoom
-from worklist import people, reading_tasks, reports
+from worklist import assignment, people, reading_tasks, reports
 from worklist.people import Role, Who, must_have
 from worklist.problems import Unacceptable
 from worklist.reading_tasks import Claim, ReadingTask
@@ -194,7 +194,7 @@ def list_tasks(
 def claim_next_task(who: CurrentPractitioner, session: OpenSession, now: Now) -> ClaimedTask:
     """Claim the best task for the caller and answer it with its fence; 204 where there is none."""
     must_have(who, Role.READER, Role.REVIEWER)
-    claim = reading_tasks.next_task(session, by=who, now=now)
+    claim = assignment.next_task(session, by=who, now=now)
     if claim is None:
         return Response(status_code=204)  # type: ignore[return-value]
     task = reading_tasks.find_task(session, who, claim.task_id)
@@ -278,7 +278,7 @@ def hand_over_task(
 def skip_task(task_id: Key, body: Skip, who: CurrentPractitioner, session: OpenSession, now: Now) -> None:
     """Do not offer this one to the caller for a while."""
     must_have(who, Role.READER, Role.REVIEWER)
-    reading_tasks.skip(session, _seen(session, who, task_id), by=who, reason=body.reason, now=now)
+    assignment.skip(session, _seen(session, who, task_id), by=who, reason=body.reason, now=now)
 
 
 @router.put("/{task_id}/report")

@@ -10,7 +10,7 @@ from reading_portal import sign_in
 from reading_portal.dependencies import CurrentSession, Now, OpenSession, TheDatabase, TheSettings, source_of
 from reading_portal.problems import NotAdmitted
 from reading_portal.shapes import Answer, OneTimeCode, Password, Shape
-from worklist import people
+from worklist import sessions
 from worklist.people import Who
 from worklist.problems import WrongCredentials
 
@@ -95,5 +95,5 @@ def current_session(current: CurrentSession) -> Person:
 @router.delete("/current", status_code=204)
 def end_session(current: CurrentSession, session: OpenSession, response: Response) -> None:
     """Sign out: the token opens nothing from now on."""
-    people.sign_out(session, current.token, by=current.who)
+    sessions.sign_out(session, current.token, by=current.who)
     sign_in.take_cookie(response)

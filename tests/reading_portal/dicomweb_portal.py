@@ -25,7 +25,7 @@ from storage.instances import Kept, Sender, keep_instance
 from storage.objects import ObjectStore
 from storage.settings import from_environment
 from tests.pairs import Pair
-from worklist.people import sign_in
+from worklist.sessions import sign_in
 
 DECLARATION = """
 [center]

@@ -12,9 +12,12 @@ from tests.builders import NewPatient, an_exam, an_order
 from tests.cast import password_of, person
 from worklist.break_glass import open_access, pending, review
 from worklist.orders import ServiceRequest
-from worklist.people import (
+from worklist.people import Practitioner, visible_to
+from worklist.problems import Missing, Refused, TooManyAttempts, Unacceptable, WrongCredentials
+from worklist.reading_tasks import ReadingTask
+from worklist.recognition import decide, find_equivalent
+from worklist.sessions import (
     SESSION_IDLES,
-    Practitioner,
     begin_otp,
     confirm_identity,
     confirm_otp,
@@ -23,11 +26,7 @@ from worklist.people import (
     set_active,
     set_password,
     sign_in,
-    visible_to,
 )
-from worklist.problems import Missing, Refused, TooManyAttempts, Unacceptable, WrongCredentials
-from worklist.reading_tasks import ReadingTask
-from worklist.recognition import decide, find_equivalent
 
 
 def _sign_in(database, username: str, password: str | None = None, otp: str | None = None):

@@ -12,6 +12,7 @@ from storage.database import Database, utc_now
 from storage.objects import ObjectStore
 from tests.builders import an_exam
 from tests.cast import person
+from worklist.assignment import next_task
 from worklist.problems import LostRace, Missing, Problem, Refused, StaleFence
 from worklist.reading_tasks import (
     LEASED,
@@ -23,7 +24,6 @@ from worklist.reading_tasks import (
     expire_leases,
     hand_over,
     heartbeat,
-    next_task,
     release,
     return_to_township,
     suspend,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from reading_portal import problems
 from reading_portal.broadcast import Broadcast
 from reading_portal.dependencies import CsrfProtected
 from reading_portal.headers import Porter
+from reading_portal.static_files import PortalFiles
 from storage.database import Database, utc_now
 from storage.objects import ObjectStore
 from storage.settings import Settings
@@ -40,9 +36,6 @@ ROUTERS = (
     "reading_portal.routes.viewer",
     "reading_portal.pages",
 )
-STATIC = Path(__file__).parent / "static"
-# A bundle's name carries the hash of its content (`reading-9f3k2Lq8.js`), so it may be kept for ever.
-_HASHED = re.compile(r"^viewer/assets/.*-[A-Za-z0-9_-]{8}\.[a-z0-9]+$")
 
 
 def build_app(
@@ -85,16 +78,8 @@ def build_app(
         app.include_router(module.router)
         # The pages know how a problem looks to a person.
         app.state.problem_page = getattr(module, "problem_page", None)
-    app.mount("/static", _Static(directory=STATIC, check_dir=False), name="static")
+    app.mount("/static", PortalFiles(), name="static")
     return app
-
-
-class _Static(StaticFiles):
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        is_hashed = _HASHED.search(path) is not None
-        response.headers["cache-control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
-        return response
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from reading_portal.app import STATIC, build_app
+from reading_portal.app import build_app
 from reading_portal.headers import CONTENT_SECURITY_POLICY, LONGEST_BODY
+from reading_portal.static_files import STATIC
 from storage.objects import FolderStore, ObjectStore
 from tests.builders import ZHANG
 from tests.cast import password_of
@@ -34,9 +35,7 @@ def test_answers_about_patients_are_never_kept_by_a_browser(quick_portal: Portal
         assert li.get(path).headers["cache-control"] == "no-store", path
 
 
-def test_a_bundle_with_its_hash_in_its_name_is_kept_for_ever(
-    quick_portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_with_its_hash_in_its_name_is_kept_for_ever(quick_portal: Portal) -> None:
     bundles = sorted((STATIC / "viewer" / "assets").glob("*-????????.js"))
     if not bundles:
         pytest.skip("the viewer's bundle has not been built")
@@ -46,6 +45,26 @@ def test_a_bundle_with_its_hash_in_its_name_is_kept_for_ever(
 
     assert "immutable" in hashed.headers["cache-control"]
     assert plain.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("br;q=0", None)])
+def test_a_bundle_travels_compressed_to_whoever_takes_it(
+    quick_portal: Portal, accepted: str, encoding: str | None
+) -> None:
+    compressed = sorted((STATIC / "viewer" / "assets").glob("*.js.br"))
+    if not compressed:
+        pytest.skip("the viewer's bundle has not been built")
+    name = compressed[0].name.removesuffix(".br")
+
+    headers = {"accept-encoding": accepted}
+    answer = quick_portal.stranger().get(f"/static/viewer/assets/{name}", headers=headers)
+
+    assert answer.status_code == 200
+    assert answer.headers.get("content-encoding") == encoding
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["vary"] == "accept-encoding"
+    beside = compressed[0].with_name(name + {"br": ".br", "gzip": ".gz"}.get(encoding or "", ""))
+    assert int(answer.headers["content-length"]) == beside.stat().st_size
 
 
 def test_logs_figures_and_errors_name_no_patient(quick_portal: Portal) -> None:

@@ -1,40 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
+import { compressedBeside, previousBuildKept, textBoxUnderStrictPolicy } from "./vite_plugins";
 
 const source = (path: string): string => new URL(path, import.meta.url).pathname;
 
-/**
- * Cornerstone's text boxes set a style attribute, which `style-src 'self'` forbids (the same through the CSSOM is
- * allowed). The build stops when a new version has changed the line.
- */
-const textBoxUnderStrictPolicy: Plugin = {
-  name: "text-box-under-strict-policy",
-  transform(code, id) {
-    if (!id.includes("/drawingSvg/drawTextBox.js")) return undefined;
-    const fixed = code.replace("textElement.setAttribute('style', combinedStyle)", "textElement.style.cssText = combinedStyle");
-    if (fixed === code) this.error("drawTextBox.js no longer sets its style attribute as expected");
-    return { code: fixed, map: null };
-  },
-};
-
-/** `name.br` and `name.gz` beside every file worth it, so that no server compresses a megabyte at each visit. */
-const compressedBeside: Plugin = {
-  name: "compressed-beside",
-  apply: "build",
-  writeBundle({ dir }, bundle) {
-    for (const name of Object.keys(bundle).filter((file) => /\.(js|css|wasm)$/.test(file))) {
-      const bytes = readFileSync(`${dir}/${name}`);
-      if (bytes.length < 1024) continue;
-      writeFileSync(`${dir}/${name}.br`, brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 10 } }));
-      writeFileSync(`${dir}/${name}.gz`, gzipSync(bytes, { level: 9 }));
-    }
-  },
-};
-
 export default defineConfig({
-  plugins: [textBoxUnderStrictPolicy, compressedBeside],
+  plugins: [textBoxUnderStrictPolicy, compressedBeside, previousBuildKept],
   // Relative, so that the portal may mount the bundle wherever it likes.
   base: "./",
   resolve: {
@@ -51,7 +21,8 @@ export default defineConfig({
   build: {
     target: "es2022",
     outDir: "../static/viewer",
-    emptyOutDir: true,
+    // Pages that are open while a new build is laid down still ask for the files of the one before.
+    emptyOutDir: false,
     manifest: "manifest.json",
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 6000,

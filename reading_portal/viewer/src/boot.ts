@@ -1,4 +1,4 @@
-/** Starts a viewer on the page's section; a failure is a sentence on the screen, and the server's first picture stays. */
+/** Boots a viewer on the page's section; a failure is a sentence on the screen, and the server's first picture stays. */
 import { readPage, type Page } from "./page";
 import { speak, word } from "./words";
 

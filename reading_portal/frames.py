@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from reading_portal.image_format import number_in
 from reading_portal.places import (
     ITEM,
     SEQUENCE_END,
@@ -84,9 +85,9 @@ def describe_pixels(
     number_of_frames: int,
 ) -> StoredPixels:
     """Read from the header (DICOM JSON) what finding frames takes."""
-    bits = int(_first(attributes, "00280100") or (32 if "7FE00008" in attributes else 0))
-    samples = int(_first(attributes, "00280002") or 1)
-    rows, columns = int(_first(attributes, "00280010") or 0), int(_first(attributes, "00280011") or 0)
+    bits = max(0, number_in(attributes, "00280100", 0))
+    samples = max(1, number_in(attributes, "00280002", 1))
+    rows, columns = (max(0, number_in(attributes, tag, 0)) for tag in ("00280010", "00280011"))
     per_pixel = bits * samples
     if samples == 3 and (whole := SUBSAMPLED.get(str(_first(attributes, "00280004")))):
         per_pixel = bits * whole

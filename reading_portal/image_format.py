@@ -41,30 +41,31 @@ class ImageFormat:
 
 def image_format(attributes: dict[str, Any]) -> ImageFormat:
     """Read the pixel description of a header (DICOM JSON). Raises CannotRender where it holds no image."""
-    rows, columns = _number(attributes, "00280010", 0), _number(attributes, "00280011", 0)
+    rows, columns = number_in(attributes, "00280010", 0), number_in(attributes, "00280011", 0)
     if rows <= 0 or columns <= 0:
         raise CannotRender("This object holds no image.")
     if rows * columns > MAX_PIXELS:
         raise CannotRender(f"An image of {columns} × {rows} pixels is larger than this portal draws.")
-    bits = _number(attributes, "00280100", 16)
+    bits = number_in(attributes, "00280100", 16)
     if bits not in (1, 8, 16, 32, 64):
         raise CannotRender(f"Pixels of {bits} allocated bits are not known.")
-    stored = min(bits, _number(attributes, "00280101", bits)) or bits
+    stored = min(bits, number_in(attributes, "00280101", bits)) or bits
     photometric = values_of(attributes, "00280004")
     return ImageFormat(
         rows=rows,
         columns=columns,
-        samples=_number(attributes, "00280002", 1),
+        samples=number_in(attributes, "00280002", 1),
         bits_allocated=bits,
         bits_stored=stored,
-        high_bit=_number(attributes, "00280102", stored - 1),
-        is_signed=_number(attributes, "00280103", 0) == 1,
+        high_bit=number_in(attributes, "00280102", stored - 1),
+        is_signed=number_in(attributes, "00280103", 0) == 1,
         photometric=str(photometric[0]) if photometric else "MONOCHROME2",
-        planar_configuration=_number(attributes, "00280006", 0),
+        planar_configuration=number_in(attributes, "00280006", 0),
     )
 
 
-def _number(attributes: dict[str, Any], tag: str, default: int) -> int:
+def number_in(attributes: dict[str, Any], tag: str, default: int) -> int:
+    """The first value of a tag as an integer; `default` where it is absent or none."""
     values = values_of(attributes, tag)
     try:
         return int(values[0]) if values and values[0] is not None else default

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reading_portal.decoding import CannotRender
 from reading_portal.dicom_json import Attributes, first, text
 from reading_portal.grayscale import Bulk
+from reading_portal.image_format import number_in
 from storage.attributes import values_of
 
 WAVEFORM_SEQUENCE, WAVEFORM_DATA, PADDING = 0x54000100, 0x54001010, "5400100A"
@@ -172,13 +173,13 @@ def ecg_json(ecg: Ecg) -> dict[str, Any]:
 
 def _group(item: Attributes, index: int, bulk: Bulk) -> Group | None:
     channels = values_of(item, "003A0200")
-    count, samples = int(first(item, "003A0005") or 0), int(first(item, "003A0010") or 0)
+    count, samples = number_in(item, "003A0005", 0), number_in(item, "003A0010", 0)
     frequency = _float(item, "003A001A")
     if not channels or count != len(channels) or samples <= 0 or not frequency or frequency <= 0:
         return None
     if count * samples > MAX_SAMPLES:
         raise CannotRender("The waveform is longer than this portal draws.")
-    interpretation = (text(item, "54001006"), int(first(item, "54001004") or 0))
+    interpretation = (text(item, "54001006"), number_in(item, "54001004", 0))
     kind = SAMPLES.get(interpretation)
     if kind is None:
         raise CannotRender(

@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -10,11 +11,11 @@ from fastapi import Depends, Header, HTTPException, Path, Query, Request, Respon
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from reading_portal.dependencies import CurrentPractitioner, ReadSession, database_of, now_of, objects_of
+from reading_portal.dependencies import CurrentPractitioner, database_of, now_of, objects_of
 from reading_portal.frames import FrameTable, NoSuchFrame, StoredPixels
 from reading_portal.multipart import MultipartWriter
 from reading_portal.places import Unreadable
-from reading_portal.retrieval import StoredInstance, find_visible, pixels_of
+from reading_portal.retrieval import StoredInstance, pixels_of
 from reading_portal.viewing import note_view
 from storage.audit import Act
 from storage.database import Database
@@ -31,22 +32,19 @@ class Asked:
     """One request for stored things: who asks, what they accept, and where to look."""
 
     request: Request
-    session: Session
     database: Database
     objects: ObjectStore
     who: Who
     now: datetime
     accept: str | None
 
-    def find(
-        self, study: str, series: str | None = None, instance: str | None = None
-    ) -> list[StoredInstance]:
-        """What of it the person may see; problems.Missing where that is nothing."""
-        return find_visible(self.session, self.who, study, series, instance)
+    def reading(self) -> AbstractContextManager[Session]:
+        """A look into the database. Let go of it before drawing and sending: connections are few."""
+        return self.database.reading()
 
-    def pixels_of(self, one: StoredInstance) -> tuple[StoredPixels, FrameTable]:
+    def pixels_of(self, session: Session, one: StoredInstance) -> tuple[StoredPixels, FrameTable]:
         try:
-            return pixels_of(self.session, self.objects, one)
+            return pixels_of(session, self.objects, one)
         except NoSuchFrame as error:
             raise HTTPException(404, str(error)) from error
         except Unreadable as error:
@@ -66,7 +64,6 @@ class Asked:
 
 def asked(
     request: Request,
-    session: ReadSession,
     who: CurrentPractitioner,
     accept: Annotated[str | None, Header()] = None,
     accept_query: Annotated[str | None, Query(alias="accept", max_length=1000)] = None,
@@ -74,7 +71,7 @@ def asked(
     # Called, not depended upon: each dependency costs a change of threads, and viewers ask for many frames.
     database, objects, now = database_of(request), objects_of(request), now_of(request)
     # PS3.18 8.3.3.1: the query parameter goes before the header.
-    return Asked(request, session, database, objects, who, now, accept_query or accept)
+    return Asked(request, database, objects, who, now, accept_query or accept)
 
 
 def base_of(request: Request) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
 from reading_portal.decoding import CannotRender, ImageFormat, image_format
 from reading_portal.dicom_json import MEDIA_TYPE as DICOM_JSON
@@ -17,7 +18,7 @@ from reading_portal.multipart import CHUNK, MultipartWriter, OutgoingPart
 from reading_portal.negotiation import best_media_type, choices
 from reading_portal.places import Dataset, Place, Unreadable, locate
 from reading_portal.recoding import OCTETS, choose_encoding, is_recodable, recode
-from reading_portal.retrieval import StoredInstance, dataset_of, has_bulk, header_of, headers_of
+from reading_portal.retrieval import StoredInstance, dataset_of, find_visible, has_bulk, header_of, headers_of
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid, address, json_answer, multipart
 from storage.audit import Act
 from storage.objects import ObjectStore
@@ -48,49 +49,50 @@ WORDS = {
 @router.get("/studies/{study}")
 def retrieve_study(study: Uid, ask: Ask) -> Response:
     """All instances, as they were sent."""
-    return _instances(ask, study, ask.find(study), is_one=False)
+    return _instances(ask, study)
 
 
 @router.get("/studies/{study}/series/{series}")
 def retrieve_series(study: Uid, series: Uid, ask: Ask) -> Response:
     """The instances of a series, as they were sent."""
-    return _instances(ask, study, ask.find(study, series), is_one=False)
+    return _instances(ask, study, series)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}")
 def retrieve_instance(study: Uid, series: Uid, instance: Uid, ask: Ask) -> Response:
     """One instance, as it was sent: multipart, or alone where Accept says `application/dicom`."""
-    return _instances(ask, study, ask.find(study, series, instance), is_one=True)
+    return _instances(ask, study, series, instance)
 
 
 @router.get("/studies/{study}/metadata")
 def study_metadata(study: Uid, ask: Ask) -> Response:
     """The headers of all instances as DICOM JSON."""
-    return _metadata(ask, study, ask.find(study))
+    return _metadata(ask, study)
 
 
 @router.get("/studies/{study}/series/{series}/metadata")
 def series_metadata(study: Uid, series: Uid, ask: Ask) -> Response:
     """The headers of a series as DICOM JSON."""
-    return _metadata(ask, study, ask.find(study, series))
+    return _metadata(ask, study, series)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/metadata")
 def instance_metadata(study: Uid, series: Uid, instance: Uid, ask: Ask) -> Response:
     """The header of one instance as DICOM JSON."""
-    return _metadata(ask, study, ask.find(study, series, instance))
+    return _metadata(ask, study, series, instance)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}")
 def retrieve_frames(study: Uid, series: Uid, instance: Uid, frames: FrameList, ask: Ask) -> Response:
     """Frames (from 1, comma between them), as stored or recoded without loss, as Accept says."""
-    one = ask.find(study, series, instance)[0]
-    pixels, table = ask.pixels_of(one)
+    with ask.reading() as session:
+        one = find_visible(session, ask.who, study, series, instance)[0]
+        pixels, table = ask.pixels_of(session, one)
+        image = _image(session, one)
     numbers = [int(number) for number in frames.split(",")]
     arrived = pixels.number_of_frames if table.regions is None else len(table.regions)
     if not all(1 <= number <= arrived for number in numbers):
         raise HTTPException(404, f"the instance has frames 1 to {arrived}")
-    image = _image(ask, one)
     served = pixels.served_transfer_syntax_uid
     can_recode = image is not None and pixels.is_native and is_recodable(image)
     encoding = choose_encoding(choices(ask.accept), served=served, is_recodable=can_recode)
@@ -132,14 +134,16 @@ def retrieve_bulk(
     study: Uid, series: Uid, instance: Uid, path: Annotated[str, Path(max_length=300)], ask: Ask
 ) -> Response:
     """One long value, little endian, whole or by a byte range; encapsulated pixels as a part per frame."""
-    one = ask.find(study, series, instance)[0]
     try:
         steps = bulk_path(path)
     except ValueError as error:
         raise HTTPException(404, str(error)) from None
+    with ask.reading() as session:
+        one = find_visible(session, ask.who, study, series, instance)[0]
+        found = ask.pixels_of(session, one) if steps in ((PIXEL_DATA,), (FLOAT_PIXELS,)) else None
     ask.note(study)
-    if steps in ((PIXEL_DATA,), (FLOAT_PIXELS,)):
-        pixels, table = ask.pixels_of(one)
+    if found is not None:
+        pixels, table = found
         if table.regions is not None:
             kind = f"{OCTETS}; transfer-syntax={pixels.transfer_syntax_uid}"
             numbers = range(1, min(one.number_of_frames, len(table.regions)) + 1)
@@ -156,7 +160,10 @@ def part10(objects: ObjectStore, instance: StoredInstance) -> Iterator[bytes]:
             yield chunk
 
 
-def _instances(ask: Asked, study: str, found: list[StoredInstance], *, is_one: bool) -> Response:
+def _instances(ask: Asked, study: str, series: str | None = None, instance: str | None = None) -> Response:
+    with ask.reading() as session:
+        found = find_visible(session, ask.who, study, series, instance)
+    is_one = instance is not None
     wanted = [choice for choice in choices(ask.accept) if choice.takes(DICOM)]
     several = [choice for choice in wanted if choice.is_multipart or choice.media_type == "*/*"]
     if not (wanted if is_one else several):
@@ -185,9 +192,12 @@ def _instances(ask: Asked, study: str, found: list[StoredInstance], *, is_one: b
     return multipart(MultipartWriter(parts), DICOM)
 
 
-def _metadata(ask: Asked, study: str, found: list[StoredInstance]) -> Response:
+def _metadata(ask: Asked, study: str, series: str | None = None, instance: str | None = None) -> Response:
     if best_media_type(ask.accept, (DICOM_JSON, "application/json")) is None:
         raise HTTPException(406, f"metadata is {DICOM_JSON}")
+    with ask.reading() as session:
+        found = find_visible(session, ask.who, study, series, instance)
+        headers = headers_of(session, ask.objects, found)
     ask.note(study)
     told = [
         metadata(
@@ -197,7 +207,7 @@ def _metadata(ask: Asked, study: str, found: list[StoredInstance]) -> Response:
             transfer_syntax_uid=one.transfer_syntax_uid,
             has_bulk=partial(has_bulk, ask.objects, one),
         )
-        for one, header in zip(found, headers_of(ask.session, ask.objects, found), strict=True)
+        for one, header in zip(found, headers, strict=True)
     ]
     return json_answer(ask.request, dumps(told), DICOM_JSON)
 
@@ -238,9 +248,9 @@ def _little_endian(dataset: Dataset, place: Place, begin: int, end: int) -> Iter
         yield data[max(0, begin - at) : max(0, end - at)]
 
 
-def _image(ask: Asked, one: StoredInstance) -> ImageFormat | None:
+def _image(session: Session, one: StoredInstance) -> ImageFormat | None:
     try:
-        return image_format(header_of(ask.session, one)) if one.rows else None
+        return image_format(header_of(session, one)) if one.rows else None
     except CannotRender:
         return None
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from reading_portal.dicom_json import MEDIA_TYPE, UTF_8, dumps, keyword_of, tag_of, vr_of
 from reading_portal.negotiation import best_media_type
@@ -73,17 +74,18 @@ def _search(ask: Asked, level: Level, within: dict[str, str]) -> Response:
     offset = _number(ask, "offset", 0)
     keys = _keys(ask) | within
     fuzzy = ask.request.query_params.get("fuzzymatching", "").lower() == "true"
-    visible = visible_to(ask.session, ask.who, Study)
-    try:
-        # One more than asked for tells whether something is left.
-        rows = find(ask.session, level, keys, visible=visible, limit=limit + 1, offset=offset, fuzzy=fuzzy)
-    except BadKey as error:
-        raise HTTPException(400, str(error)) from None
     headers = {}
-    if len(rows) > limit:
-        headers["Warning"] = '299 reading-center "There are additional results that can be requested"'
-        rows = rows[:limit]
-    _include(ask, level, rows)
+    with ask.reading() as session:
+        visible = visible_to(session, ask.who, Study)
+        try:
+            # One more than asked for tells whether something is left.
+            rows = find(session, level, keys, visible=visible, limit=limit + 1, offset=offset, fuzzy=fuzzy)
+        except BadKey as error:
+            raise HTTPException(400, str(error)) from None
+        if len(rows) > limit:
+            headers["Warning"] = '299 reading-center "There are additional results that can be requested"'
+            rows = rows[:limit]
+        _include(session, ask.request.query_params.getlist("includefield"), level, rows)
     for row in rows:
         row["00080005"] = UTF_8
         row["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}
@@ -105,9 +107,9 @@ def _keys(ask: Asked) -> dict[str, str]:
     return keys
 
 
-def _include(ask: Asked, level: Level, rows: list[dict[str, Any]]) -> None:
+def _include(session: Session, fields: list[str], level: Level, rows: list[dict[str, Any]]) -> None:
     """Attributes asked for that stand in no column, from the header of the first instance of each row."""
-    asked = [name for text in ask.request.query_params.getlist("includefield") for name in text.split(",")]
+    asked = [name for text in fields for name in text.split(",")]
     known = {attribute.tag for attribute in ATTRIBUTES.values()}
     wanted = {tag_of(keyword) for name in asked if (keyword := keyword_of(name.strip())) is not None} - known
     everything = level is Level.INSTANCE and "all" in (name.strip().lower() for name in asked)
@@ -119,7 +121,7 @@ def _include(ask: Asked, level: Level, rows: list[dict[str, Any]]) -> None:
     for start in range(0, len(uids), 500):
         headers = {
             **headers,
-            **{row[0]: row[1] for row in ask.session.execute(statement(uids[start : start + 500]))},
+            **{row[0]: row[1] for row in session.execute(statement(uids[start : start + 500]))},
         }
     for row in rows:
         header = headers.get(row.get(uid, {}).get("Value", [""])[0], {})

@@ -5,12 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from reading_portal.decoding import CannotRender
 from reading_portal.dicom_json import dumps, text
 from reading_portal.manifest import series_and_documents, study_facts, with_palette
 from reading_portal.places import Unreadable
-from reading_portal.retrieval import Recent, StoredInstance, bulk_of, header_of, headers_of
+from reading_portal.retrieval import Recent, StoredInstance, bulk_of, find_visible, header_of, headers_of
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.waveforms import ecg_json, read_ecg
 from storage.imaging import Patient, Study
@@ -28,14 +29,20 @@ _series: Recent[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = Recent(64)
 @router.get("/studies/{study}/manifest")
 def study_manifest(study: Uid, ask: Ask) -> Response:
     """Every header of a study in one small answer: attributes common to a series are stated once."""
-    found = ask.find(study)
-    row = _study(ask, study)
+    with ask.reading() as session:
+        manifest = _manifest(session, ask, study)
     ask.note(study)
+    return json_answer(ask.request, dumps(manifest), "application/json")
+
+
+def _manifest(session: Session, ask: Asked, study: str) -> dict[str, Any]:
+    found = find_visible(session, ask.who, study)
+    row = _study(session, ask, study)
     # Instances are only added, so their number and the newest of them say whether anything came.
     key = (found[0].object_key, len(found), max(one.id for one in found))
 
     def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        headers = headers_of(ask.session, ask.objects, found)
+        headers = headers_of(session, ask.objects, found)
         coloured = [
             with_palette(header, partial(bulk_of, ask.objects, one))
             for one, header in zip(found, headers, strict=True)
@@ -43,42 +50,43 @@ def study_manifest(study: Uid, ask: Ask) -> Response:
         return series_and_documents(list(zip(found, coloured, strict=True)))
 
     series, documents = _series.get(key, read)
-    age = text(header_of(ask.session, found[0]), "00101010")
-    manifest = study_facts(row, row.patient, age=age) | {
+    age = text(header_of(session, found[0]), "00101010")
+    return study_facts(row, row.patient, age=age) | {
         "series": series,
         "documents": documents,
-        "priors": [_prior(prior) for prior in _priors(ask, row)],
+        "priors": [_prior(prior) for prior in _priors(session, ask, row)],
     }
-    return json_answer(ask.request, dumps(manifest), "application/json")
 
 
 @router.get("/studies/{study}/ecg")
 def study_ecg(study: Uid, ask: Ask, instance: str | None = None) -> Response:
     """The newest ECG of a study, or the one that `instance` names: microvolts, and what the device said."""
-    one = _waveform(ask, ask.find(study), instance)
+    with ask.reading() as session:
+        one = _waveform(find_visible(session, ask.who, study), instance)
+        header = header_of(session, one)
     ask.note(study)
     try:
-        ecg = read_ecg(header_of(ask.session, one), lambda path: bulk_of(ask.objects, one, path))
+        ecg = read_ecg(header, lambda path: bulk_of(ask.objects, one, path))
     except (CannotRender, Unreadable) as error:
         raise HTTPException(422, str(error)) from error
     told = {"study_instance_uid": study, "sop_instance_uid": one.sop_instance_uid} | ecg_json(ecg)
     return json_answer(ask.request, dumps(told), "application/json")
 
 
-def _waveform(ask: Asked, found: list[StoredInstance], instance: str | None) -> StoredInstance:
+def _waveform(found: list[StoredInstance], instance: str | None) -> StoredInstance:
     for one in reversed(found):
         if instance in (None, one.sop_instance_uid) and one.sop_class_uid.startswith(WAVEFORMS):
             return one
     raise Missing("the study holds no such ECG")
 
 
-def _study(ask: Asked, study: str) -> Study:
-    return ask.session.scalars(
-        select(Study).where(Study.study_instance_uid == study, visible_to(ask.session, ask.who, Study))
+def _study(session: Session, ask: Asked, study: str) -> Study:
+    return session.scalars(
+        select(Study).where(Study.study_instance_uid == study, visible_to(session, ask.who, Study))
     ).one()
 
 
-def _priors(ask: Asked, study: Study) -> list[Study]:
+def _priors(session: Session, ask: Asked, study: Study) -> list[Study]:
     """Other studies of the same person that the caller may see, newest first."""
     same = Patient.id == study.patient_pk
     if study.patient.person_id is not None:
@@ -86,13 +94,11 @@ def _priors(ask: Asked, study: Study) -> list[Study]:
     statement = (
         select(Study)
         .join(Patient, Patient.id == Study.patient_pk)
-        .where(
-            same, Study.id != study.id, visible_to(ask.session, ask.who, Study), Study.number_of_instances > 0
-        )
+        .where(same, Study.id != study.id, visible_to(session, ask.who, Study), Study.number_of_instances > 0)
         .order_by(Study.study_date.desc(), Study.id.desc())
         .limit(MOST_PRIORS)
     )
-    return list(ask.session.scalars(statement))
+    return list(session.scalars(statement))
 
 
 def _prior(study: Study) -> dict[str, Any]:

@@ -97,9 +97,31 @@ def _associate(assignment: Assignment, contexts: list[tuple[Any, list[Any]]]) ->
             evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
         )
         if association.is_established:
+            _keep_thread_out(association)
             return association
         time.sleep(1 + 2 * attempt)
     raise DeviceFailed("no association with the centre")
+
+
+def _keep_thread_out(association: Association) -> None:
+    """Stop the association's own thread from taking the answers that we wait for.
+
+    pynetdicom pauses that thread for each message and lets it go after each; on a busy machine it wakes
+    up only when the next answer is there already, and swallows it. Here it sleeps until the release.
+    """
+    gate = association._reactor_checkpoint
+    gate.clear()
+    time.sleep(0.01)  # nothing is under way yet: whatever round it is in ends here
+    gate.set = lambda: None  # type: ignore[method-assign]
+
+
+def _release(association: Association) -> None:
+    """Let the thread go on, and end the association where it has not ended by itself."""
+    gate = association._reactor_checkpoint
+    del gate.set
+    if association.is_established:
+        association.release()
+    gate.set()
 
 
 def _without_delay(event: Any) -> None:
@@ -133,7 +155,7 @@ def _worklist_item(assignment: Assignment, device: Device) -> dict[str, str]:
                 if answer is not None and status and status.Status in (0xFF00, 0xFF01):
                     found = answer
         finally:
-            association.release()
+            _release(association)
         if found is not None:
             return _as_typed(found)
         time.sleep(0.5 + attempt)
@@ -196,7 +218,7 @@ def _report(assignment: Assignment, message: str, step: Dataset, exam: Exam) -> 
         send = getattr(association, message)
         status, _ = send(step, MODALITY_PERFORMED_STEP, exam.performed_step_uid)
     finally:
-        association.release()
+        _release(association)
     if "Status" not in status or status.Status not in SUCCESSES[message]:
         raise DeviceFailed("the performed step was refused")
 
@@ -212,11 +234,14 @@ def _send_all(assignment: Assignment, instances: Iterator[Dataset]) -> Iterator[
                 _recode(dataset, wanted)
             syntax = dataset.file_meta.TransferSyntaxUID
             if association is not None and proposed != (dataset.SOPClassUID, syntax):
-                association.release()
+                _release(association)
                 association = None
             proposed = (dataset.SOPClassUID, syntax)
             for attempt in range(ATTEMPTS):
-                if association is None or not association.is_established:
+                if association is not None and not association.is_established:
+                    _release(association)
+                    association = None
+                if association is None:
                     association = _associate(assignment, [(dataset.SOPClassUID, [syntax])])
                 status = association.send_c_store(dataset)
                 if "Status" in status and status.Status in (0x0000, 0xB000, 0xB006, 0xB007):
@@ -227,8 +252,8 @@ def _send_all(assignment: Assignment, instances: Iterator[Dataset]) -> Iterator[
                 time.sleep(1 + 2 * attempt)
             yield performed_step.sent_instance(dataset)
     finally:
-        if association is not None and association.is_established:
-            association.release()
+        if association is not None:
+            _release(association)
 
 
 def _recode(dataset: Dataset, syntax: Any) -> None:

@@ -21,6 +21,7 @@ PUBLIC = {
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
     ("POST", "/language"),
+    ("GET", "/sentence"),  # says one of our own sentences in the language of the page
     ("GET", "/verify/{token}"),
     ("POST", "/verify"),
     ("GET", "/verify"),

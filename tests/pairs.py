@@ -62,7 +62,7 @@ class Pairs:
     def open(self, name: str, folder: Path) -> Iterator[Pair]:
         """A fresh pair; `folder` is the test's own place for files."""
         if name == POSTGRESQL_AND_S3:
-            with self._postgres() as url, self._opened(name, url, self._bucket()) as pair:
+            with self._postgres() as url, self._s3() as store, self._opened(name, url, store) as pair:
                 yield pair
         else:
             with self._opened(name, self._sqlite(folder), f"file://{folder / 'objects'}") as pair:
@@ -96,9 +96,14 @@ class Pairs:
         finally:
             server.drop_database(name)
 
-    def _bucket(self) -> str:
+    @contextmanager
+    def _s3(self) -> Iterator[str]:
         server = self._servers.s3
-        return server.url(server.create_bucket())
+        bucket = server.create_bucket()
+        try:
+            yield server.url(bucket)
+        finally:
+            server.drop_bucket(bucket)
 
 
 def _make_schema(url: str) -> None:

@@ -66,6 +66,10 @@ class SeaweedServer:
         self.client().make_bucket(name)
         return name
 
+    def drop_bucket(self, name: str) -> None:
+        """Its objects go with it, and so do its volumes, of which the server has no more than some dozens."""
+        self.client().remove_bucket(name)
+
     def url(self, bucket: str) -> str:
         return f"s3://{ACCESS_KEY}:{SECRET_KEY}@127.0.0.1:{self.port}/{bucket}?secure=0"
 

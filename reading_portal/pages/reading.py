@@ -93,7 +93,7 @@ def show_draft(session: ReadSession, person: CurrentPractitioner, now: Now, task
     drafted_at = report.drafted_at if report else None
     return {
         "state": task.state,
-        "holder": task.holder,
+        "holder": names(session).get(task.holder or ""),
         "revision": report.revision if report else 0,
         "drafted_by": report.drafted_by if report else None,
         "drafted_at": drafted_at.isoformat() if drafted_at else None,

@@ -44,6 +44,7 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 
 # What the scripts of a page say; they find it in data-words of <body>.
 SCRIPT_WORDS = (
+    "{0} holds this exam.",
     "Cannot be printed: {0}",
     "Copied.",
     "Copy the text",

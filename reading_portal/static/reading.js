@@ -76,24 +76,30 @@ function begin() {
     beat = setInterval(heartbeat, HEARTBEAT);
     if (!document.activeElement || document.activeElement === document.body) document.getElementById("findings").focus({ preventScroll: true });
   }
-  function refused(answer) {
+  async function refused(answer) {
     const { holder } = answer.body;
     state("bad", "");
-    if (answer.status === 409 && holder) announce(reason(answer), button(say("Take over"), () => claim(true)));
+    if (answer.status === 409 && holder) announce(say("{0} holds this exam.", await holderName() ?? holder), button(say("Take over"), () => claim(true)));
     else announce(reason(answer));
     if (answer.status === 409 && !holder) announce(reason(answer), button(say("Load again"), () => location.reload()));
+  }
+  async function holderName() {
+    const answer = await call("GET", `/reading/${task}/draft`);
+    return answer.ok ? answer.body.holder : null;
   }
   async function heartbeat() {
     const answer = await call("POST", path("heartbeat"), { fence });
     if (answer.status === 409) lost(answer);
   }
-  function lost(answer) {
+  async function lost(answer) {
     draft.isLost = true;
     clearInterval(beat);
     for (const one of document.querySelectorAll("#report textarea")) one.readOnly = true;
     for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = true;
     state("bad", "");
-    announce(reason(answer), button(say("Copy the text"), copy), button(say("Load again"), () => location.reload()));
+    const holder = await holderName();
+    const who = holder ? ` · ${say("{0} holds this exam.", holder)}` : "";
+    announce(reason(answer) + who, button(say("Copy the text"), copy), button(say("Load again"), () => location.reload()));
   }
   /** Words of this computer that never reached the server are offered, never put in unasked. */
   function offerKept(now) {

@@ -215,7 +215,8 @@ def test_an_order_is_placed_and_a_mistake_brings_the_form_back(quick_portal: Por
     browser, token = quick_portal.browser("ma")
     form = {
         "csrf_token": token, "patient_id": "77", "name": "王小明", "name_phonetic": "Wang Xiaoming",
-        "sex": "M", "birth_date": "1970-01-01", "modality": "CT", "body_part": "CHEST", "clinical_information": "咳嗽",
+        "sex": "M", "birth_date": "1970-01-01", "modality": "CT", "body_part": "CHEST",
+        "clinical_information": "咳嗽",
     }  # fmt: skip
 
     mistaken = browser.post("/orders/new", data=form | {"national_id": "110101199003074518"})

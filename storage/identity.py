@@ -97,7 +97,7 @@ def name_matches(query: str) -> ColumnElement[bool]:
                 )
             )
             for word in words
-        )
+        ),
     )
 
 

@@ -142,7 +142,12 @@ class Traffic:
         if time.monotonic() < self._next_at:
             return None
         self._next_at = time.monotonic() + self._limits.interval
-        case = later_case(self.state["later"], today=datetime.now(UTC).date())
+        today = datetime.now(UTC).date()
+        # Ordered before a restart, and not carried out since.
+        for key in self.state["orders"]:
+            if key.startswith("later-") and key not in self.state["done"] and key not in self._running:
+                return later_case(int(key.removeprefix("later-")), today=today)
+        case = later_case(self.state["later"], today=today)
         if not self._is_free(case):
             return None
         self.state["later"] += 1

@@ -43,6 +43,17 @@ def test_a_restart_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert case.key == "later-7"
 
 
+def test_an_order_that_a_restart_interrupted_is_carried_out(tmp_path: Path) -> None:
+    order = {"id": 31, "accession_number": "261122000031", "institution": "T01"}
+    kept = {"done": [case.key for case in OPENING], "later": 7, "orders": {"later-6": order}}
+    (tmp_path / "demo.json").write_text(json.dumps(kept))
+
+    case = Traffic(tmp_path, NOBODY, NOWHERE, Limits())._next_case()
+
+    assert case is not None
+    assert case.key == "later-6"
+
+
 def test_enough_bytes_end_the_traffic_and_the_page_can_say_why(tmp_path: Path) -> None:
     (tmp_path / "demo.json").write_text(json.dumps({"sent_studies": 40, "sent_bytes": 3 * 10**9}))
     traffic = Traffic(tmp_path, NOBODY, NOWHERE, Limits())

@@ -43,6 +43,7 @@ class Told:
 
 # The listener missed something and should look at everything again.
 LOOK_AGAIN = Told(0, "reload", "", "reload", "", "")
+FAREWELL = Told(0, "farewell", "", "farewell", "", "")
 
 
 @dataclass(eq=False)
@@ -60,15 +61,23 @@ class Listener:
         except RuntimeError:
             return  # the loop has closed, and with it the stream
 
+    def end(self) -> None:
+        """Called in the loop: nothing more will be told."""
+        self._forget()
+        self.queue.put_nowait(FAREWELL)
+
     def _keep(self, told: list[Told]) -> None:
         for one in told:
             if self.queue.full():
                 # Too slow to hear everything: forget the rest and look at all of it again.
-                while not self.queue.empty():
-                    self.queue.get_nowait()
+                self._forget()
                 self.queue.put_nowait(LOOK_AGAIN)
                 return
             self.queue.put_nowait(one)
+
+    def _forget(self) -> None:
+        while not self.queue.empty():
+            self.queue.get_nowait()
 
 
 class Broadcast:

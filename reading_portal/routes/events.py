@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from reading_portal.broadcast import Broadcast, Listener, Told
+from reading_portal.broadcast import FAREWELL, Broadcast, Listener, Told
 from reading_portal.dependencies import CurrentSession, SignedInRequest, database_of, now_of
 from worklist import sessions
 
@@ -31,18 +32,22 @@ async def events(
     """`event` is task, order, study, report, critical or device; `data` is `{subject, verb, institution,
     modality}`. After `reload`, look at everything again. `Last-Event-ID` catches up on what was missed."""
     broadcast: Broadcast = request.app.state.broadcast
+    closing = anyio.Event()
     return EventSourceResponse(
-        _stream(request, broadcast, current, int(last_event_id or 0)),
+        _stream(request, broadcast, current, int(last_event_id or 0), closing),
         ping=HEARTBEAT_SECONDS,
+        shutdown_event=closing,
+        shutdown_grace_period=1.0,
         headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
     )
 
 
 async def _stream(
-    request: Request, broadcast: Broadcast, current: SignedInRequest, last_id: int
+    request: Request, broadcast: Broadcast, current: SignedInRequest, last_id: int, closing: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
     listener = Listener(current.who, asyncio.get_running_loop())
     broadcast.join(listener)
+    farewell = asyncio.create_task(_say_farewell(listener, closing))
     try:
         # Said at once, so that a page knows that it hears from now on.
         yield ServerSentEvent(comment="listening", retry=RECONNECT_MILLISECONDS)
@@ -51,12 +56,22 @@ async def _stream(
                 yield _said(told)
         while not broadcast.is_stopping:
             try:
-                yield _said(await asyncio.wait_for(listener.queue.get(), RECHECK_SECONDS))
+                told = await asyncio.wait_for(listener.queue.get(), RECHECK_SECONDS)
+                if told is FAREWELL:
+                    return
+                yield _said(told)
             except TimeoutError:
                 if not await run_in_threadpool(_is_still_signed_in, request, current, now_of(request)):
                     return
     finally:
+        farewell.cancel()
         broadcast.leave(listener)
+
+
+async def _say_farewell(listener: Listener, closing: anyio.Event) -> None:
+    """A server that stops ends its streams as answers end, instead of cutting them off."""
+    await closing.wait()
+    listener.end()
 
 
 def _said(told: Told) -> ServerSentEvent:

@@ -181,7 +181,7 @@ def _sternum(image: Field, z: float, cloud: Field) -> None:
 def _abdomen(image: Field, z: float, inside: Field, clouds: tuple[Field, ...]) -> None:
     """Liver with its veins, stomach with its bubble, spleen: what lies under the diaphragm."""
     x, y = X, Y
-    wall = np.minimum(inside, 0) + 3.0
+    wall = np.minimum(inside, 0) + 1.8
     hepatic = np.maximum(wall, (x - 20 + 0.5 * (y + 10) - 7 * np.sin(y / 17)) * 0.75)
     # The left lobe reaches over the stomach in front.
     hepatic = np.minimum(hepatic, np.maximum(wall, np.maximum(x - 62, y + 34 + 0.25 * x)))

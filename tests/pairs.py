@@ -103,7 +103,7 @@ class Pairs:
         try:
             yield server.url(bucket)
         finally:
-            server.drop_bucket(bucket)
+            server.give_back(bucket)
 
 
 def _make_schema(url: str) -> None:

@@ -25,10 +25,11 @@ def find_weed() -> str | None:
 
 
 class SeaweedServer:
-    """`weed mini`: all of SeaweedFS in one process; `create_bucket` gives each test its own bucket."""
+    """`weed mini`: all of SeaweedFS in one process; `create_bucket` gives a test a bucket of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._spare: list[str] = []
 
     def start(self) -> None:
         weed = find_weed()
@@ -62,13 +63,19 @@ class SeaweedServer:
         )  # fmt: skip
 
     def create_bucket(self) -> str:
+        """An empty bucket; one that an earlier test gave back, if there is one."""
+        if self._spare:
+            return self._spare.pop()
         name = f"t-{uuid.uuid4().hex[:12]}"
         self.client().make_bucket(name)
         return name
 
-    def drop_bucket(self, name: str) -> None:
-        """Its objects go with it, and so do its volumes, of which the server has no more than some dozens."""
-        self.client().remove_bucket(name)
+    def give_back(self, name: str) -> None:
+        """Empty the bucket for the next test: each new one costs volumes, of which the server has dozens."""
+        client = self.client()
+        for found in client.list_objects(name, recursive=True):
+            client.remove_object(name, str(found.object_name))
+        self._spare.append(name)
 
     def url(self, bucket: str) -> str:
         return f"s3://{ACCESS_KEY}:{SECRET_KEY}@127.0.0.1:{self.port}/{bucket}?secure=0"

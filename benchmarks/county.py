@@ -61,6 +61,7 @@ def placed_order(technician: httpx.Client, number: int, *, modality: str = "CT")
         "patient": {
             "patient_id": f"Q{number:05}",
             "name": f"王{'甲乙丙丁戊己庚辛壬癸'[number % 10]}{number}",
+            "name_phonetic": f"Wang {number}",
             "sex": "M",
             "birth_date": "1961-05-20",
         },

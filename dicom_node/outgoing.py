@@ -53,16 +53,20 @@ def associated(
     )
     if not association.is_established:
         raise PeerUnreachable("the device could not be reached or refused the association")
+    gate = association._reactor_checkpoint
     try:
-        # The association's own thread must not take the answers that we wait for.
-        association._reactor_checkpoint.clear()
+        # The association's own thread must not take the answers that we wait for. pynetdicom opens the gate
+        # again after each message; here it stays closed until the end.
+        gate.clear()
         for _ in range(1000):
             if association._is_paused:
                 break
             time.sleep(0.001)
+        gate.set = lambda: None  # type: ignore[method-assign]
         yield association
     finally:
-        association._reactor_checkpoint.set()
+        gate.__dict__.pop("set", None)
+        gate.set()
         if association.is_established:
             association.release()
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from storage.imaging import Origin, Patient, Study
+from storage.imaging import Origin, Patient, Study, moment_of
 from worklist.orders import OrderState, ServiceRequest, shown_name
 from worklist.reading_tasks import ReadingTask, TaskState
-from worklist.report_facts import moment_of
 
 Resource = dict[str, Any]
 

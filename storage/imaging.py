@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -154,3 +155,15 @@ class QuarantinedInstance(Base):
     received_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]
+
+
+def moment_of(study: Study, timezone: str) -> datetime:
+    """When the study was made, by the device's clock; by ours where the device said nothing."""
+    if study.study_date is None:
+        return study.first_instance_at
+    digits = study.study_time.split(".")[0].ljust(6, "0")[:6]
+    try:
+        clock = datetime.strptime(digits, "%H%M%S").time()
+    except ValueError:
+        clock = datetime.min.time()
+    return datetime.combine(study.study_date, clock, tzinfo=ZoneInfo(timezone))

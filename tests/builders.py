@@ -1,4 +1,4 @@
-"""What the tests are about: orders, exams with real instances, tasks; made through the product's own doors."""
+"""What the tests are about: orders, exams with real instances, tasks; through the product's own doors."""
 
 import io
 from dataclasses import dataclass

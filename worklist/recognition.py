@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from storage import audit
 from storage.audit import Act
 from storage.database import Base
 from storage.identity import same_person
-from storage.imaging import ArrivalState, Patient, Series, Study
+from storage.imaging import ArrivalState, Patient, Series, Study, moment_of
 from storage.institutions import Institution
 from worklist.agreements import day_of
 from worklist.orders import ServiceRequest, move_order
 from worklist.people import Role, StudyAccess, Who, must_have
+from worklist.policy import read_policy
 from worklist.problems import Missing, Unacceptable, WrongState
 from worklist.recognition_items import certificate_scope, item_for, items_by_code
 
@@ -94,6 +95,8 @@ def find_equivalent(session: Session, order: ServiceRequest, *, now: datetime) -
     if item is None:
         return []
     found = []
+    timezone = read_policy(session).timezone
+    oldest = day_of(now) - timedelta(days=item.valid_days)
     for study in session.scalars(
         select(Study)
         .join(Patient, Patient.id == Study.patient_pk)
@@ -102,6 +105,7 @@ def find_equivalent(session: Session, order: ServiceRequest, *, now: datetime) -
             Study.arrival_state == ArrivalState.SETTLED,
             Study.number_of_instances > 0,
             Study.modality == item.modality,
+            or_(Study.study_date.is_(None), Study.study_date >= oldest),
             Study.first_instance_at > now - timedelta(days=item.valid_days),
             Study.study_instance_uid != order.study_instance_uid,
         )
@@ -111,6 +115,8 @@ def find_equivalent(session: Session, order: ServiceRequest, *, now: datetime) -
         if study.id == order.study_pk or _item_of(session, study) != item.item:
             continue
         place = session.get(Institution, study.institution_code)
+        # A device's clock may run ahead; the exam was made before its first image arrived.
+        performed_at = min(moment_of(study, timezone), study.first_instance_at)
         found.append(
             Candidate(
                 candidate=study.study_instance_uid,
@@ -118,8 +124,8 @@ def find_equivalent(session: Session, order: ServiceRequest, *, now: datetime) -
                 item_name=item.name,
                 institution=study.institution_code,
                 institution_name=place.name if place else study.institution_code,
-                performed_at=study.first_instance_at,
-                valid_until=study.first_instance_at + timedelta(days=item.valid_days),
+                performed_at=performed_at,
+                valid_until=performed_at + timedelta(days=item.valid_days),
                 number_of_instances=study.number_of_instances,
                 scope=scope_of(session, study),
                 report_id=_report_of(session, study),

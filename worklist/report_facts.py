@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage.identity import same_person
-from storage.imaging import Origin, Patient, Series, Study
+from storage.imaging import Origin, Patient, Series, Study, moment_of
 from storage.institutions import Institution
 from worklist.critical_results import statement_for
 from worklist.orders import shown_name
@@ -88,18 +87,6 @@ def facts_of(
         reviewer=signatory(session, reviewer, reviewer_signed_at) if reviewer else None,
         **words,
     )
-
-
-def moment_of(study: Study, timezone: str) -> datetime:
-    """When the study was made, by the device's clock; by ours where the device said nothing."""
-    if study.study_date is None:
-        return study.first_instance_at
-    digits = study.study_time.split(".")[0].ljust(6, "0")[:6]
-    try:
-        clock = datetime.strptime(digits, "%H%M%S").time()
-    except ValueError:
-        clock = datetime.min.time()
-    return datetime.combine(study.study_date, clock, tzinfo=ZoneInfo(timezone))
 
 
 def age_string(birth_date: date | None, on: date) -> str:

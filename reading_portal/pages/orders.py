@@ -3,12 +3,12 @@
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Query
+from fastapi import APIRouter, Depends, Form
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy import or_, select
 
-from reading_portal.dependencies import CurrentPractitioner, requires
+from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from storage import audit
 from storage.identity import BadNationalId, name_matches, read_national_id
@@ -77,8 +77,9 @@ def place(visit: Acting, form: Annotated[OrderForm, Form()]) -> Response:
     return visit.go(f"/orders/{order.id}?said=order-placed")
 
 
-@router.get("/orders/patients", dependencies=orderers)
-def search_patients(visit: Looking, q: Annotated[str, Query(max_length=64)] = "") -> Response:
+# What is asked about a patient travels in a body: addresses are kept in histories and logs of proxies.
+@router.post("/orders/patients", dependencies=orderers)
+def search_patients(visit: Looking, q: Annotated[str, Form(max_length=64)] = "") -> Response:
     """Patients of the own institution by name, pinyin, initials, patient ID or resident ID."""
     text = q.strip()
     found: list[Patient] = []
@@ -89,10 +90,8 @@ def search_patients(visit: Looking, q: Annotated[str, Query(max_length=64)] = ""
     return visit.part("_patients.html", patients=found, q=text)
 
 
-@router.get("/orders/resident-id")
-def check_resident_id(
-    person: CurrentPractitioner, visit: Looking, text: Annotated[str, Query(max_length=32)]
-) -> Response:
+@router.post("/orders/resident-id", dependencies=orderers)
+def check_resident_id(visit: Looking, text: Annotated[str, Form(max_length=32)]) -> Response:
     """What a resident ID says of its holder; 422 with a sentence where it cannot be right."""
     try:
         said = read_national_id(text)

@@ -1,5 +1,5 @@
 // The order form: what a resident ID says is filled in; parts and sides follow the modality.
-import { say } from "./portal.js";
+import { csrf, say } from "./portal.js";
 
 const form = document.getElementById("order");
 const field = form.querySelector("[data-resident-id]");
@@ -10,7 +10,8 @@ async function check() {
   hint.className = "hint";
   hint.textContent = "";
   if (!text) return;
-  const answer = await fetch(`/orders/resident-id?text=${encodeURIComponent(text)}`, { credentials: "same-origin" });
+  const answer = await fetch("/orders/resident-id", {
+    method: "POST", credentials: "same-origin", headers: { "X-CSRF-Token": csrf }, body: new URLSearchParams({ text }) });
   const said = await answer.json();
   hint.classList.add(answer.ok ? "is-good" : "is-bad");
   if (!answer.ok) { hint.textContent = said.detail; return; }

@@ -153,9 +153,8 @@ def test_he_of_baishui_sees_nothing_of_qingshi(quick_portal: Portal) -> None:
     signed = quick_portal.signed(exam)
     he = quick_portal.by("he")
 
-    lists = [
-        page(he, path) for path in ("/exams?view=all", "/results", "/unmatched", "/orders/patients?q=zhang")
-    ]
+    lists = [page(he, path) for path in ("/exams?view=all", "/results", "/unmatched")]
+    lists.append(he.post("/orders/patients", data={"q": "zhang"}, headers=HTML).text)
     hidden = (
         f"/studies/{exam.study_instance_uid}",
         f"/orders/{exam.order_id}",
@@ -234,7 +233,7 @@ def test_an_order_is_placed_and_a_mistake_brings_the_form_back(quick_portal: Por
 
 
 def test_a_resident_id_fills_in_birth_date_and_sex(quick_portal: Portal) -> None:
-    said = quick_portal.by("ma").get("/orders/resident-id", params={"text": "11010519491231002X"})
+    said = quick_portal.by("ma").post("/orders/resident-id", data={"text": "11010519491231002X"})
 
     assert said.json() == {"birth_date": "1949-12-31", "sex": "F"}
 

@@ -43,5 +43,6 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-next]")) next();
   if (event.target.closest("[data-help]")) document.getElementById("help").showModal();
 });
-document.body.addEventListener("htmx:afterSwap", show);
+// After settling: until then htmx puts the server's attributes back.
+document.body.addEventListener("htmx:afterSettle", show);
 show();

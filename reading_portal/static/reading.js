@@ -50,6 +50,7 @@ function begin() {
   const kept = document.getElementById("kept");
   const state = (kind, text) => { kept.className = `kept is-${kind}`; kept.textContent = text; };
   draft.onState = state;
+  draft.isReadOnly = mode === "review";
   draft.onLost = (answer) => lost(answer);
   draft.onSaved = (body) => { unprintable = body.unprintable ?? []; warn(); };
 

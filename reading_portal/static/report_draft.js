@@ -13,6 +13,7 @@ export class ReportDraft {
     this.template = null;
     this.fence = null;
     this.isLost = false;
+    this.isReadOnly = false; // a reviewer approves the author's words or rejects them
     this.failures = 0;
     this.saved = JSON.stringify(this.words());
     this.onSaved = () => {};
@@ -50,7 +51,7 @@ export class ReportDraft {
   }
 
   changed() {
-    if (this.isLost || this.fence == null || !this.isDirty) return;
+    if (this.isReadOnly || this.isLost || this.fence == null || !this.isDirty) return;
     this.firstChange ??= Date.now();
     localStorage.setItem(this.place, JSON.stringify({ at: new Date().toISOString(), words: this.words() }));
     this.onState("wait", say("not saved yet"));
@@ -101,7 +102,7 @@ export class ReportDraft {
   }
 
   leave() {
-    if (this.fence == null || this.isLost || !this.isDirty) return;
+    if (this.isReadOnly || this.fence == null || this.isLost || !this.isDirty) return;
     fetch(this.path, { method: "PUT", keepalive: true, credentials: "same-origin",
       headers: { "Content-Type": "application/json", "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content },
       body: JSON.stringify({ fence: this.fence, ...this.words() }) });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -13,18 +14,18 @@ MAX_INFLATED_BYTES = 64 << 20
 MAX_RATIO = 100
 
 
-class Window:
+class Window(ABC):
     """Bytes at a position, whatever they come from."""
 
     is_deflated = False
 
+    @abstractmethod
     def take(self, at: int, length: int) -> bytes:
         """Up to `length` bytes from `at`; fewer where the source ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pass_over(self, at: int, length: int) -> None:
         """Make sure that `length` bytes follow, without keeping them. Raises InstanceRejected."""
-        raise NotImplementedError
 
 
 class BytesWindow(Window):

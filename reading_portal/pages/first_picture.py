@@ -21,6 +21,8 @@ from worklist.problems import Missing
 BUNDLE = Path(__file__).parent.parent / "static" / "viewer"
 ENTRY, IMAGES = "src/reading.ts", "src/images.ts"
 WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."
+# What the image viewer fetches once it runs: its worker, and the decoder of the frames that we recode, HTJ2K.
+SOON = ("decodeImageFrameWorker", "openjph")
 # A phone and a county line get this within a second; the diagnostic image follows.
 SIDE, QUALITY = 768, 75
 
@@ -42,6 +44,12 @@ class Bundle:
     script: str = ""
     preload: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
+    soon: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> tuple[str, ...]:
+        """All that the first image takes, for a page that has time to fetch it beforehand."""
+        return tuple(filter(None, (self.script, *self.preload, *self.styles, *self.soon)))
 
 
 def first_picture(session: Session, objects: ObjectStore, who: Who, study_instance_uid: str) -> FirstPicture:
@@ -89,10 +97,12 @@ def _bundle(manifest: Path, _made_at: int, kind: str) -> Bundle:
     late = [one for one in chunks[ENTRY].get("dynamicImports", ()) if (one == IMAGES) == (kind == "image")]
     parts = list(dict.fromkeys(part for name in (ENTRY, *late) for part in _with_imports(chunks, name)))
     styles = dict.fromkeys(style for part in parts for style in chunks[part].get("css", ()))
+    assets = dict.fromkeys(asset for part in parts for asset in chunks[part].get("assets", ()))
     return Bundle(
         script=f"/static/viewer/{chunks[ENTRY]['file']}",
         preload=tuple(f"/static/viewer/{chunks[part]['file']}" for part in parts[1:]),
         styles=tuple(f"/static/viewer/{style}" for style in styles),
+        soon=tuple(f"/static/viewer/{asset}" for asset in assets if any(name in asset for name in SOON)),
     )
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from reading_portal.dependencies import requires
+from reading_portal.pages.first_picture import bundle
 from reading_portal.pages.visit import Looking, Visit
 from storage.institutions import Institution, InstitutionKind
 from worklist.people import Role, names
@@ -75,6 +76,7 @@ def show_worklist(visit: Looking, asked: Asked) -> Response:
     ).all()
     answer = visit.page(
         "worklist.html",
+        warm=bundle("image").everything,
         asked=asked,
         rows=_rows(visit, asked),
         townships=townships,

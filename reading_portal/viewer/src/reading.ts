@@ -2,8 +2,12 @@
 import "./css/viewer.css";
 import "./css/ecg.css";
 import { boot } from "./boot";
+import { firstPicturePainted } from "./first_picture";
 
 boot(async (page) => {
   if (page.kind === "ecg") await (await import("./ecg/reading")).bootEcg(page);
-  else await (await import("./images")).bootImages(page);
+  else {
+    await firstPicturePainted(page.section);
+    await (await import("./images")).bootImages(page);
+  }
 });

@@ -9,13 +9,14 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.resources import files
 
 import structlog
 
-from center import compose, data_folder, listening, logs, migrate, roles
+from center import data_folder, listening, logs, roles
 from center.supervisor import Role, Supervisor
 from storage.settings import PREFIX, Settings
 
@@ -30,14 +31,9 @@ def serve(settings: Settings, *, demo: bool) -> int:
     # Every role inherits the descriptor: the folder is free again when the last of them has ended.
     data_folder.hold(settings.data)
     listening.require_free(listeners(settings))
-    with compose.answering(settings):
-        compose.prepare_objects(settings)
-        migrate.migrate(settings.database_url)
-        if demo:
-            _declare_demo(settings)
-    _import_what_several_need()
     supervisor = Supervisor(
         _roles(settings, demo=demo),
+        prepare=partial(_prepare, settings, demo=demo),
         is_ready=lambda: is_ready(settings),
         on_ready=lambda: _announce(settings, demo=demo),
     )
@@ -71,16 +67,29 @@ def reachable(host: str) -> str:
 
 
 def _roles(settings: Settings, *, demo: bool) -> list[Role]:
-    """The portal first: it takes the longest to load."""
-    names = ["portal"] if settings.http_port else []
-    names += ["node"] if listening.dicom_listeners(settings) else []
-    essential = [Role(name, partial(roles.serve, name, settings)) for name in [*names, "worker"]]
-    return [*essential, *([Role("demo", partial(_demo, settings), is_essential=False)] if demo else [])]
+    """The portal takes the longest to load, so it begins at once."""
+
+    def role(name: str, load: Callable[[], None] | None = None) -> Role:
+        return Role(name, partial(roles.serve, name, settings), load)
+
+    return [
+        *([role("portal", roles.load_portal)] if settings.http_port else []),
+        *([role("node")] if listening.dicom_listeners(settings) else []),
+        role("worker"),
+        *([Role("demo", partial(_demo, settings), is_essential=False)] if demo else []),
+    ]
 
 
-def _import_what_several_need() -> None:
-    """What node, portal and worker share, once, before they are forked from this process."""
-    for name in ("pydicom", "worklist.tables", "worklist.worker", "storage.headers"):
+def _prepare(settings: Settings, *, demo: bool) -> None:
+    """The schema, the bucket, the demo county; and what node and worker share, imported once."""
+    from center import compose, migrate
+
+    with compose.answering(settings):
+        compose.prepare_objects(settings)
+        migrate.migrate(settings.database_url)
+        if demo:
+            _declare_demo(settings)
+    for name in ("worklist.worker", "dicom_node.association"):
         import_module(name)
     # The children share these pages as long as no garbage collection writes to them.
     gc.freeze()
@@ -101,7 +110,7 @@ def _demo(settings: Settings) -> int:
 
 
 def _declare_demo(settings: Settings) -> None:
-    from center import declaration
+    from center import compose, declaration
 
     with compose.open_database(settings) as database:
         changes = declaration.apply(database, _demo_text())

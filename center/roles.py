@@ -5,21 +5,25 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import structlog
 
-from center import compose, data_folder, listening, logs, migrate
+from center import data_folder, listening, logs
 from center.complaints import Complaint
-from storage.database import Database
-from storage.objects import ObjectStore
 from storage.settings import Settings
+
+if TYPE_CHECKING:
+    from storage.database import Database
+    from storage.objects import ObjectStore
 
 logger = structlog.get_logger("center")
 
 # Between asking the portal to stop and closing the connections that stay open, such as event streams.
 PORTAL_PATIENCE = 3
 
-Serve = Callable[[Settings, Database, ObjectStore, threading.Event], None]
+Serve = Callable[[Settings, "Database", "ObjectStore", threading.Event], None]
 
 
 def run(name: str, settings: Settings) -> int:
@@ -33,6 +37,8 @@ def run(name: str, settings: Settings) -> int:
 
 def serve(name: str, settings: Settings) -> int:
     """Do the role's work until SIGTERM or SIGINT; returns the exit status."""
+    from center import compose
+
     logs.configure(name, level=settings.log_level)
     stop = threading.Event()
     if name != "portal":
@@ -46,6 +52,8 @@ def serve(name: str, settings: Settings) -> int:
 
 def _look_around(name: str, settings: Settings) -> None:
     """What would make the role fail later, said now in one sentence."""
+    from center import compose, migrate
+
     wanted = {"node": listening.dicom_listeners, "portal": listening.portal_listeners}.get(name)
     if wanted is not None:
         ports = wanted(settings)
@@ -67,9 +75,19 @@ def _node(settings: Settings, database: Database, objects: ObjectStore, stop: th
     node.stop()
 
 
+def load_portal() -> None:
+    """Import what the portal is made of, which takes longer than anything else at a start."""
+    from reading_portal import app
+
+    import_module("uvicorn")
+    for name in app.ROUTERS:
+        import_module(name)
+
+
 def _portal(settings: Settings, database: Database, objects: ObjectStore, _stop: threading.Event) -> None:
     import uvicorn
 
+    from center import compose
     from reading_portal.app import build_app
 
     app = build_app(settings, database, objects, compose.open_authority(settings, database))

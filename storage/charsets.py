@@ -13,8 +13,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pypinyin import Style, pinyin
-
 ASCII = "ISO_IR 6"
 UTF_8 = "ISO_IR 192"
 GB18030 = "GB18030"
@@ -178,6 +176,8 @@ def _han_tokens(name: str) -> set[str]:
     if not name:
         return set()
     tokens = {name[start:] for start in range(len(name))}
+    from pypinyin import Style, pinyin  # its dictionaries take a third of a second: not at every start
+
     sounds_of = pinyin(name, style=Style.NORMAL, heteronym=True, v_to_u=False)
     readings = [_spellings(sounds) for sounds in sounds_of]
     # The surname's readings with the commonest of the rest come first: the cap must not cost 单 its shan.

@@ -85,6 +85,7 @@ class Database:
         if self.is_sqlite:
             self.engine = create_engine(
                 url,
+                hide_parameters=True,  # an error message may be logged, and parameters hold patients
                 connect_args={"timeout": 30, "check_same_thread": False},
                 pool_size=pool_size,
                 max_overflow=40,
@@ -93,7 +94,9 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
             self._lock_path = f"{self.url.database}.lock"
         else:
-            self.engine = create_engine(url, pool_size=pool_size, max_overflow=40, pool_pre_ping=True)
+            self.engine = create_engine(
+                url, hide_parameters=True, pool_size=pool_size, max_overflow=40, pool_pre_ping=True
+            )
         self._sessions: Callable[..., Session] = lambda: Session(self.engine, expire_on_commit=False)
 
     @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 PREFIX = "READING_CENTER_"
 
@@ -132,7 +132,7 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
     return Settings(
         data=data,
         database_url=read("DATABASE_URL", _database_url, f"sqlite:///{data / 'center.sqlite'}"),
-        object_store=read("OBJECT_STORE", _object_store, f"file://{data / 'objects'}"),
+        object_store=read("OBJECT_STORE", _object_store, f"file://{quote(str(data / 'objects'))}"),
         http_host=http_host,
         http_port=http_port,
         public_url=read("PUBLIC_URL", _public_url, f"http://{http_host}:{http_port}"),

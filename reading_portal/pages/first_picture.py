@@ -39,17 +39,21 @@ class FirstPicture:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The viewer's files, found through the manifest of its build; empty where it was never built."""
+    """The viewer's files, found through the manifest of its build; empty where it was never built.
+
+    `late` is fetched at once, but compiled only when it runs: nothing is painted meanwhile.
+    """
 
     script: str = ""
     preload: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     soon: tuple[str, ...] = ()
 
     @property
     def everything(self) -> tuple[str, ...]:
         """All that the first image takes, for a page that has time to fetch it beforehand."""
-        return tuple(filter(None, (self.script, *self.preload, *self.styles, *self.soon)))
+        return tuple(filter(None, (self.script, *self.preload, *self.late, *self.styles, *self.soon)))
 
 
 def first_picture(session: Session, objects: ObjectStore, who: Who, study_instance_uid: str) -> FirstPicture:
@@ -100,7 +104,8 @@ def _bundle(manifest: Path, _made_at: int, kind: str) -> Bundle:
     assets = dict.fromkeys(asset for part in parts for asset in chunks[part].get("assets", ()))
     return Bundle(
         script=f"/static/viewer/{chunks[ENTRY]['file']}",
-        preload=tuple(f"/static/viewer/{chunks[part]['file']}" for part in parts[1:]),
+        preload=tuple(f"/static/viewer/{chunks[part]['file']}" for part in parts[1:] if part not in late),
+        late=tuple(f"/static/viewer/{chunks[part]['file']}" for part in late),
         styles=tuple(f"/static/viewer/{style}" for style in styles),
         soon=tuple(f"/static/viewer/{asset}" for asset in assets if any(name in asset for name in SOON)),
     )

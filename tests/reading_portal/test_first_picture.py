@@ -38,3 +38,16 @@ def test_the_first_picture_asks_for_its_connection_before_any_script(quick_porta
     page = chen.get(f"/reading/{exam.task_id}").text
 
     assert page.index('rel="preload" as="image"') < page.index('rel="modulepreload"')
+
+
+def test_the_viewers_code_is_fetched_at_once_but_compiled_after_the_first_picture(
+    quick_portal: Portal,
+) -> None:
+    exam = quick_portal.an_exam()
+    chen, _ = quick_portal.browser("chen")
+
+    page = chen.get(f"/reading/{exam.task_id}").text
+
+    for part in bundle("image").late:
+        assert f'<link rel="preload" as="script" href="{part}" crossorigin>' in page
+        assert f'<link rel="modulepreload" href="{part}">' not in page

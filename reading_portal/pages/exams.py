@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from reading_portal.dependencies import requires
+from reading_portal.pages.searching import SearchWords, searched
 from reading_portal.pages.visit import Looking, Visit
 from worklist.orders import OrderState, ServiceRequest, orders_for
 from worklist.people import Role
@@ -29,10 +30,10 @@ class Asked:
     def __init__(
         self,
         view: Annotated[str, Query()] = "open",
-        q: Annotated[str, Query(max_length=64)] = "",
         before: Annotated[int | None, Query(ge=1)] = None,
+        x_search: SearchWords = "",
     ) -> None:
-        self.view, self.q, self.before = view if view in VIEWS else "open", q.strip(), before
+        self.view, self.q, self.before = view if view in VIEWS else "open", searched(x_search), before
 
 
 Wish = Annotated[Asked, Depends()]

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from reading_portal.dependencies import requires
 from reading_portal.pages.first_picture import bundle
+from reading_portal.pages.searching import SearchWords, searched
 from reading_portal.pages.visit import Looking, Visit
 from storage.institutions import Institution, InstitutionKind
 from worklist.people import Role, names
@@ -41,7 +42,8 @@ SORTS: dict[str, Any] = {
 
 
 class Filters:
-    """What the reader asked to see; kept in the address and, between visits, in a cookie."""
+    """What the reader asked to see; kept in the address and, between visits, in a cookie, but for the words
+    that were searched for: they name patients."""
 
     def __init__(
         self,
@@ -49,15 +51,16 @@ class Filters:
         modality: Annotated[str, Query(max_length=4)] = "",
         priority: Annotated[str, Query(max_length=10)] = "",
         institution: Annotated[str, Query(max_length=16)] = "",
-        q: Annotated[str, Query(max_length=64)] = "",
         sort: Annotated[str, Query()] = "",
+        x_search: SearchWords = "",
     ) -> None:
         self.view = view if view in VIEWS else "open"
-        self.modality, self.priority, self.institution, self.q = modality, priority, institution, q.strip()
+        self.modality, self.priority, self.institution = modality, priority, institution
+        self.q = searched(x_search)
         self.sort = sort if sort.lstrip("-") in SORTS else ""
 
     def query(self, **changed: str) -> str:
-        said = {key: value for key, value in (vars(self) | changed).items() if value}
+        said = {key: value for key, value in (vars(self) | changed).items() if value and key != "q"}
         return urlencode(said)
 
 

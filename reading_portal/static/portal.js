@@ -91,3 +91,11 @@ body.addEventListener("htmx:sseOpen", () => mark(true));
 body.addEventListener("htmx:sseError", () => mark(false));
 // The session ended while a list refreshed itself.
 body.addEventListener("htmx:responseError", (event) => { if (event.detail.xhr.status === 401) location.reload(); });
+
+// What is searched for names patients: it travels in a header, because addresses are kept in histories and logs.
+document.addEventListener("htmx:configRequest", (event) => {
+  const { parameters, headers, verb } = event.detail;
+  if (verb !== "get" || parameters.q === undefined) return;
+  headers["X-Search"] = encodeURIComponent(parameters.q);
+  delete parameters.q;
+});

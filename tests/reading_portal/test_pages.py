@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -41,8 +42,10 @@ HOMES = {
 }  # fmt: skip
 
 
-def page(client: httpx.Client, path: str, status: int = 200, language: str = "zh-CN") -> str:
-    answer = client.get(path, headers=HTML | {"cookie": f"language={language}"})
+def page(
+    client: httpx.Client, path: str, status: int = 200, language: str = "zh-CN", searched: str = ""
+) -> str:
+    answer = client.get(path, headers=HTML | {"cookie": f"language={language}", "x-search": quote(searched)})
     assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text[:300]}"
     return answer.text
 
@@ -131,16 +134,19 @@ def test_the_worklist_shows_what_waits_and_searches_by_pinyin(quick_portal: Port
     chen = quick_portal.by("chen")
 
     everything = page(chen, "/worklist")
-    by_initials, nobody = page(chen, "/worklist?q=zs"), page(chen, "/worklist?q=lisi")
+    by_initials, nobody = page(chen, "/worklist", searched="zs"), page(chen, "/worklist", searched="李四")
+    in_the_address = page(chen, "/worklist?q=lisi")
 
     assert all(word in everything for word in ("张三", "胸痛", "危急", "青石镇卫生院", "剩"))
     assert "张三" in by_initials
     assert "张三" not in nobody
+    assert "张三" in in_the_address, "an address is no place to search for a name"
+    assert "张三" in page(quick_portal.by("ma"), "/exams", searched="张")
 
 
 def test_filters_are_kept_until_the_next_visit_but_never_a_name(quick_portal: Portal) -> None:
     browser, _ = quick_portal.browser("chen")
-    browser.get("/worklist?view=ready&modality=CT&q=zhang", headers=HTML)
+    browser.get("/worklist?view=ready&modality=CT", headers=HTML | {"x-search": "zhang"})
 
     again = browser.get("/worklist", headers=HTML).text
 

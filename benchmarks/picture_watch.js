@@ -6,11 +6,13 @@
   performance.setResourceTimingBufferSize(5000);
   addEventListener("click", () => sessionStorage.setItem("clicked", String(now())), true);
 
-  // A server-rendered preview is on the screen in the frame after it was decoded.
-  const previewIsThere = () => {
-    const img = document.querySelector("img.preview");
-    return img && img.complete && img.naturalWidth > 0 && img.getBoundingClientRect().width > 50;
-  };
+  // The browser itself tells when the server's preview was painted, the largest thing on the page by then. A timer
+  // of ours would run only after the viewer has started, which takes the page's thread for a second.
+  new PerformanceObserver((list) => {
+    const shown = list.getEntries().find((one) => one.url.includes("/rendered"));
+    if (shown) seen.preview ??= performance.timeOrigin + (shown.renderTime || shown.loadTime);
+  }).observe({ type: "largest-contentful-paint", buffered: true });
+
   // Both viewers draw lossless pixels into Cornerstone's visible 2D canvas; an empty one has one or two greys.
   // It is looked at through a small copy: reading all of it back would slow down whom we measure.
   let small;
@@ -25,11 +27,10 @@
   const frames = () => performance.getEntriesByType("resource")
     .filter((one) => /\/frames\/1$/.test(one.name) && one.responseEnd > 0 && one.responseStatus === 200);
   const look = () => {
-    if (!seen.preview && previewIsThere()) requestAnimationFrame(() => { seen.preview ??= now(); });
     if (!seen.image && imageIsThere()) seen.image = now();
     seen.clicked = Number(sessionStorage.getItem("clicked"));
     seen.frames = frames().length;
-    if (!seen.image || !seen.preview) setTimeout(look, 40);
+    if (!seen.image) setTimeout(look, 40);
   };
   const count = () => { seen.frames = frames().length; seen.lastFrame = now(); setTimeout(count, 250); };
   addEventListener("DOMContentLoaded", () => { look(); count(); });

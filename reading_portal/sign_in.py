@@ -22,15 +22,12 @@ def sign_in(
     """Open a session. Raises WrongCredentials and TooManyAttempts; failures are counted."""
     otp = _digits(otp)
     try:
-        # A wrong password is found out before the write transaction: guesses must not hold up writers.
         with database.reading() as session:
-            sessions.check_credentials(
-                session, username=username, password=password, otp=otp, source=source, now=now
+            proven = sessions.prove_password(
+                session, username=username, password=password, source=source, now=now
             )
         with database.transaction() as session:
-            return sessions.sign_in(
-                session, username=username, password=password, otp=otp, source=source, now=now
-            )
+            return sessions.sign_in(session, proven, otp=otp, source=source, now=now)
     except WrongCredentials:
         _count(database, username, source, now)
         raise

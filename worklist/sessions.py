@@ -55,6 +55,14 @@ class FailedSignIn(Base):
 
 
 @dataclass(frozen=True)
+class Proven:
+    """A password that was right when it was looked at, and the hash that it was right for."""
+
+    username: str
+    password_hash: str
+
+
+@dataclass(frozen=True)
 class SignedIn:
     token: str
     csrf_token: str
@@ -93,25 +101,25 @@ def refuse_after_many(session: Session, username: str, source: str, now: datetim
         raise TooManyAttempts("too many failed attempts; wait and try again", retry_after=max(1, wait))
 
 
-def check_credentials(
-    session: Session, *, username: str, password: str | None, otp: str | None, source: str, now: datetime
-) -> Practitioner:
-    """The practitioner whose password (and one-time code, if enrolled) this is.
+def prove_password(session: Session, *, username: str, password: str, source: str, now: datetime) -> Proven:
+    """The first step of signing in: it reads only, since hashing takes long and guesses must hold up nobody.
 
-    Raises WrongCredentials; the caller must then call `remember_failure` in a transaction of its own,
-    because this one is rolled back.
+    Raises WrongCredentials; the caller must then call `remember_failure`. Raises TooManyAttempts.
     """
     refuse_after_many(session, username, source, now)
     practitioner = session.get(Practitioner, username)
-    is_right = _is_right(password or "", practitioner.password_hash if practitioner else _NOBODY)
+    is_right = _is_right(password, practitioner.password_hash if practitioner else _NOBODY)
     if practitioner is None or not practitioner.is_active or not is_right:
         raise WrongCredentials("the name or the password is wrong")
-    if practitioner.otp_secret:
-        step = _otp_step(practitioner.otp_secret, otp or "", now)
-        if step is None or step <= (practitioner.otp_last_step or 0):
-            raise WrongCredentials("the one-time code is missing, wrong or used")
-        practitioner.otp_last_step = step
-    return practitioner
+    return Proven(username, practitioner.password_hash)
+
+
+def _use_code(practitioner: Practitioner, otp: str | None, now: datetime) -> None:
+    """Each one-time code opens one door once (RFC 6238 5.2)."""
+    step = _otp_step(practitioner.otp_secret, otp or "", now) if practitioner.otp_secret else None
+    if step is None or step <= (practitioner.otp_last_step or 0):
+        raise WrongCredentials("the one-time code is missing, wrong or used")
+    practitioner.otp_last_step = step
 
 
 def remember_failure(session: Session, *, username: str, source: str, now: datetime) -> None:
@@ -127,13 +135,20 @@ def remember_failure(session: Session, *, username: str, source: str, now: datet
     )
 
 
-def sign_in(
-    session: Session, *, username: str, password: str, otp: str | None, source: str, now: datetime
-) -> SignedIn:
-    """Open a session. Raises WrongCredentials (then `remember_failure`) and TooManyAttempts."""
-    practitioner = check_credentials(
-        session, username=username, password=password, otp=otp, source=source, now=now
-    )
+def sign_in(session: Session, proven: Proven, *, otp: str | None, source: str, now: datetime) -> SignedIn:
+    """Open a session for a proven password and, where the person has enrolled, a one-time code.
+
+    Raises TooManyAttempts, and WrongCredentials (then `remember_failure`), also where the password has
+    changed meanwhile.
+    """
+    username = proven.username
+    refuse_after_many(session, username, source, now)  # again: guesses may have come side by side
+    practitioner = session.get(Practitioner, username)
+    is_still = practitioner is not None and practitioner.password_hash == proven.password_hash
+    if practitioner is None or not practitioner.is_active or not is_still:
+        raise WrongCredentials("the name or the password is wrong")
+    if practitioner.otp_secret:
+        _use_code(practitioner, otp, now)
     session.execute(delete(FailedSignIn).where(FailedSignIn.username == username))
     session.execute(delete(PortalSession).where(PortalSession.expires_at < now))
     token, csrf_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -198,10 +213,7 @@ def confirm_identity(
         if not _is_right(password, practitioner.password_hash):
             raise WrongCredentials("the password is wrong")
         return
-    step = _otp_step(practitioner.otp_secret, otp or "", now) if practitioner.otp_secret else None
-    if step is None or step <= (practitioner.otp_last_step or 0):
-        raise WrongCredentials("the one-time code is missing, wrong or used")
-    practitioner.otp_last_step = step
+    _use_code(practitioner, otp, now)
 
 
 def set_password(session: Session, username: str, password: str, *, by: Who) -> None:

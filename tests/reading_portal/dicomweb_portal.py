@@ -19,13 +19,13 @@ from pydicom.filewriter import dcmwrite
 from center.declaration import apply
 from reading_portal.app import build_app
 from reading_portal.part10 import Section, read_meta
+from reading_portal.sign_in import sign_in
 from storage.database import Database, utc_now
 from storage.headers import read_header
 from storage.instances import Kept, Sender, keep_instance
 from storage.objects import ObjectStore
 from storage.settings import from_environment
 from tests.pairs import Pair
-from worklist.sessions import sign_in
 
 DECLARATION = """
 [center]
@@ -110,15 +110,14 @@ class Portal:
         return self.tokens[username]
 
     def _sign_in(self, username: str) -> str:
-        with self.database.transaction() as session:
-            return sign_in(
-                session,
-                username=username,
-                password=PASSWORDS[username],
-                otp=None,
-                source="127.0.0.1",
-                now=utc_now(),
-            ).token
+        return sign_in(
+            self.database,
+            username=username,
+            password=PASSWORDS[username],
+            otp=None,
+            source="127.0.0.1",
+            now=utc_now(),
+        ).token
 
     def client(self, username: str) -> httpx.Client:
         """A client that is signed in as one of the cast."""

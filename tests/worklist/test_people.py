@@ -21,6 +21,7 @@ from worklist.sessions import (
     begin_otp,
     confirm_identity,
     confirm_otp,
+    prove_password,
     remember_failure,
     session_of,
     set_active,
@@ -30,15 +31,13 @@ from worklist.sessions import (
 
 
 def _sign_in(database, username: str, password: str | None = None, otp: str | None = None):
-    with database.transaction() as session:
-        return sign_in(
-            session,
-            username=username,
-            password=password or password_of(username),
-            otp=otp,
-            source="10.0.0.1",
-            now=utc_now(),
+    said = {"source": "10.0.0.1", "now": utc_now()}
+    with database.reading() as session:
+        proven = prove_password(
+            session, username=username, password=password or password_of(username), **said
         )
+    with database.transaction() as session:
+        return sign_in(session, proven, otp=otp, **said)
 
 
 def _seen(database, username: str) -> list[str]:
@@ -109,6 +108,17 @@ def test_a_new_password_ends_the_old_sessions_and_a_deactivated_person_is_out(da
         assert session_of(session, again.token, now=utc_now()) is None
     with pytest.raises(WrongCredentials):
         _sign_in(database, "chen", "a-new-password")
+
+
+def test_a_password_that_changes_while_it_is_looked_at_opens_nothing(database):
+    said = {"source": "10.0.0.1", "now": utc_now()}
+    with database.reading() as session:
+        proven = prove_password(session, username="chen", password=password_of("chen"), **said)
+    with database.transaction() as session:
+        set_password(session, "chen", "a-new-password", by=person(session, "admin"))
+
+    with pytest.raises(WrongCredentials), database.transaction() as session:
+        sign_in(session, proven, otp=None, **said)
 
 
 def test_a_signer_proves_again_who_signs(database):

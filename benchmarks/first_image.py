@@ -3,9 +3,18 @@
     script/bench first_image [--repeats 3] [--out FILE] [--notes FOLDER]
 
 Both contenders are used as a reader uses them: the list of exams is open and has been for some seconds, she
-clicks, and we wait for the first picture, for the first diagnostic (lossless) image on the screen, and for
-all 200 slices. `cold` is the same without the list: the address is opened with an empty cache. Every run
-has a browser profile of its own; the contenders alternate. The line is benchmarks/county_line.py.
+clicks, and we wait for
+
+- the first picture: ours, the server's JPEG preview, when the browser says that it was painted;
+- the first diagnostic image: all lossless pixels of a slice, windowed, on the screen. For OHIF that is when
+  Cornerstone has drawn. For us it is the earlier of Cornerstone and of our first frame's canvas, which a worker
+  paints before Cornerstone is up; it can be looked at but not worked with;
+- the viewer: Cornerstone has drawn, in both, and the image can be scrolled, windowed and measured;
+- all 200 slices.
+
+Images are recognised by the pixels of the visible canvas (benchmarks/picture_watch.js), the same way for both.
+`cold` is the same without the list: the address is opened with an empty cache. Every run has a browser profile
+of its own; the contenders alternate. The line is benchmarks/county_line.py.
 """
 
 from __future__ import annotations
@@ -45,6 +54,7 @@ class Run:
     way: str
     preview: float | None
     image: float | None
+    viewer: float | None
     all_images: float | None
     code_kb: float
     failures: int
@@ -99,7 +109,8 @@ def watched(page: Page, key: str, *, within: float, is_enough: Callable[[Any], b
 
 
 def measured(page: Page, contender: str, way: str, clicked_at: float | None, failures: list[str]) -> Run:
-    image = watched(page, "image", within=120)
+    viewer = watched(page, "viewer", within=120)
+    image = page.evaluate("window.__seen.image ?? null")
     preview = page.evaluate("window.__seen.preview ?? null")
     watched(page, "frames", within=150, is_enough=lambda count: count >= SLICES)
     seen = page.evaluate("window.__seen")
@@ -115,7 +126,8 @@ def measured(page: Page, contender: str, way: str, clicked_at: float | None, fai
         return (moment - began) / 1000 if moment else None
 
     last = origin + ends[SLICES - 1] if len(ends) >= SLICES else None
-    return Run(contender, way, after(preview), after(image), after(last), code / 1024, len(failures))
+    moments = (after(preview), after(image), after(viewer), after(last))
+    return Run(contender, way, *moments, code / 1024, len(failures))
 
 
 def ours(browser: Browser, url: str, study: Study, way: str, notes: Notes) -> Run:
@@ -241,6 +253,7 @@ def report(board: Scoreboard, runs: list[Run], way: str) -> None:
         middle[name] = {
             "first picture s": median([run.preview for run in own]) or median([run.image for run in own]),
             "first diagnostic image s": median([run.image for run in own]),
+            "viewer ready s": median([run.viewer for run in own]),
             "all 200 s": median([run.all_images for run in own]),
             "code KiB": median([run.code_kb for run in own]),
         }

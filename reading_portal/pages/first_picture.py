@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from reading_portal.ecg_paper import ecg_svg
+from reading_portal.pages.first_frame import first_frame
 from reading_portal.places import Unreadable
 from reading_portal.rendering import CannotRender
 from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, header_of
@@ -21,18 +22,22 @@ from worklist.problems import Missing
 BUNDLE = Path(__file__).parent.parent / "static" / "viewer"
 ENTRY, IMAGES = "src/reading.ts", "src/images.ts"
 WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."
-# What the image viewer fetches once it runs: its worker, and the decoder of the frames that we recode, HTJ2K.
-SOON = ("decodeImageFrameWorker", "openjph")
+# What images need besides: who draws the first frame, the decoder of the frames that we recode (HTJ2K), and the
+# worker of the viewer.
+SOON = ("first_frame_worker", "openjph", "decodeImageFrameWorker")
 # A phone and a county line get this within a second; the diagnostic image follows.
 SIDE, QUALITY = 768, 75
 
 
 @dataclass(frozen=True)
 class FirstPicture:
-    """`kind` is image, ecg or none; `url` the rendered preview, `svg` the ECG on paper, `failure` why not."""
+    """`kind` is image, ecg or none; `url` the rendered preview, `frame` how to draw the same frame without loss as
+    JSON, `svg` the ECG on paper, `failure` why not.
+    """
 
     kind: str
     url: str = ""
+    frame: str = ""
     svg: str = ""
     failure: str = ""
 
@@ -71,8 +76,19 @@ def first_picture(session: Session, objects: ObjectStore, who: Who, study_instan
     series = [one for one in images if one.series_instance_uid == images[0].series_instance_uid]
     middle = series[len(series) // 2]
     path = f"/dicom-web/studies/{middle.study_instance_uid}/series/{middle.series_instance_uid}"
-    url = f"{path}/instances/{middle.sop_instance_uid}/rendered?viewport={SIDE},{SIDE}&quality={QUALITY}"
-    return FirstPicture("image", url=url)
+    root = f"{path}/instances/{middle.sop_instance_uid}"
+    frame = first_frame(
+        f"{root}/frames/1",
+        header_of(session, middle),
+        modality=middle.modality,
+        transfer_syntax_uid=middle.transfer_syntax_uid,
+        number_of_frames=middle.number_of_frames,
+    )
+    return FirstPicture(
+        "image",
+        url=f"{root}/rendered?viewport={SIDE},{SIDE}&quality={QUALITY}",
+        frame=json.dumps(asdict(frame)) if frame else "",
+    )
 
 
 def _paper(session: Session, objects: ObjectStore, ecg: StoredInstance) -> FirstPicture:
@@ -101,13 +117,14 @@ def _bundle(manifest: Path, _made_at: int, kind: str) -> Bundle:
     late = [one for one in chunks[ENTRY].get("dynamicImports", ()) if (one == IMAGES) == (kind == "image")]
     parts = list(dict.fromkeys(part for name in (ENTRY, *late) for part in _with_imports(chunks, name)))
     styles = dict.fromkeys(style for part in parts for style in chunks[part].get("css", ()))
-    assets = dict.fromkeys(asset for part in parts for asset in chunks[part].get("assets", ()))
+    assets = [asset for part in parts for asset in chunks[part].get("assets", ()) if kind == "image"]
+    soon = [asset for name in SOON for asset in assets if name in asset]
     return Bundle(
         script=f"/static/viewer/{chunks[ENTRY]['file']}",
         preload=tuple(f"/static/viewer/{chunks[part]['file']}" for part in parts[1:] if part not in late),
         late=tuple(f"/static/viewer/{chunks[part]['file']}" for part in late),
         styles=tuple(f"/static/viewer/{style}" for style in styles),
-        soon=tuple(f"/static/viewer/{asset}" for asset in assets if any(name in asset for name in SOON)),
+        soon=tuple(f"/static/viewer/{asset}" for asset in dict.fromkeys(soon)),
     )
 
 

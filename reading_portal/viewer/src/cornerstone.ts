@@ -3,13 +3,10 @@ import { Enums, RenderingEngine, cache, getShouldUseCPURendering, imageLoadPoolM
   utilities } from "@cornerstonejs/core";
 import { init as initLoader } from "@cornerstonejs/dicom-image-loader";
 import { init as initTools } from "@cornerstonejs/tools";
+import { MULTIPART, SINGLE_PART } from "./frame_types";
 
 export const ENGINE = "reading";
 
-/** Stored frames as they are, or recoded losslessly to HTJ2K where they were native. */
-const SYNTAXES = ["1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.201", "*"];
-const SINGLE_PART = SYNTAXES.map((uid) => `application/octet-stream; transfer-syntax=${uid}`).join(", ");
-const MULTIPART = SYNTAXES.map((uid) => `multipart/related; type="application/octet-stream"; transfer-syntax=${uid}`).join(", ");
 const PROJECTION_STREAMING = { retrieveOptions: { single: { streaming: true } } };
 
 export function startCornerstone(): RenderingEngine {

@@ -1,4 +1,5 @@
 /** The letters at the four edges of a viewport: A P L R H F, true under any rotation and mirroring. */
+import { TAG, frameNumbers, type Attributes } from "./attributes";
 import type { Point2 } from "./geometry";
 
 export interface Edges {
@@ -19,6 +20,14 @@ export function lettersOf(direction: ArrayLike<number>): string {
     .sort((a, b) => b.size - a.size)
     .map(({ letter }) => letter)
     .join("");
+}
+
+/** Where columns and rows of a frame run to: from the image's plane in the patient, else from PatientOrientation. */
+export function lettersAlong(attributes: Attributes, frame: number): [string, string] {
+  const cosines = frameNumbers(attributes, frame, TAG.planeOrientation, TAG.orientation);
+  if (cosines.length === 6) return [lettersOf(cosines.slice(0, 3)), lettersOf(cosines.slice(3))];
+  const values = (attributes[TAG.patientOrientation]?.Value ?? []).map(String);
+  return [values[0] ?? "", values[1] ?? ""];
 }
 
 export const oppositeOf = (letters: string): string => [...letters].map((letter) => OPPOSITE[letter] ?? letter).join("");

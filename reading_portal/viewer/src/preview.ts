@@ -1,13 +1,16 @@
-/** The preview over a viewport: the server's first picture, later the slice that is still on its way. */
+/** The preview over a viewport: the server's first picture and the same frame without loss, later the slice on its way. */
 import type { Frame } from "./display_sets";
+import { DROPPED } from "./first_frame";
 import type { Point2 } from "./geometry";
 
 export class Preview {
   private readonly canvas: HTMLCanvasElement;
   private first: HTMLImageElement | null;
+  private readonly firstFrame: HTMLCanvasElement | null;
 
   constructor(private readonly cell: HTMLElement) {
     this.first = cell.querySelector<HTMLImageElement>("img.preview");
+    this.firstFrame = cell.querySelector<HTMLCanvasElement>(".first-frame");
     this.canvas = document.createElement("canvas");
     this.canvas.className = "preview-slice";
     this.canvas.hidden = true;
@@ -18,6 +21,11 @@ export class Preview {
   /** Whether the server's own first picture is of this very frame's instance. */
   isServers(frame: Frame): boolean {
     return !!this.first && this.first.src.includes(`/instances/${frame.instance.sopInstanceUID}/`);
+  }
+
+  /** Whether this very frame is on the screen without loss, drawn before the viewer came. */
+  isLossless(frame: Frame): boolean {
+    return this.isServers(frame) && !!this.firstFrame?.isConnected && this.firstFrame.dataset["painted"] === "";
   }
 
   /** The server's picture stays only while it shows what the viewport is about to show. */
@@ -45,6 +53,7 @@ export class Preview {
   }
 
   private dropFirst(): void {
+    this.firstFrame?.dispatchEvent(new Event(DROPPED));
     this.first?.remove();
     this.first = null;
   }

@@ -2,11 +2,13 @@
 import "./css/viewer.css";
 import "./css/ecg.css";
 import { boot } from "./boot";
+import { drawFirstFrame } from "./first_frame";
 import { firstPicturePainted } from "./first_picture";
 
 boot(async (page) => {
   if (page.kind === "ecg") await (await import("./ecg/reading")).bootEcg(page);
   else {
+    drawFirstFrame(page.section);
     await firstPicturePainted(page.section);
     await (await import("./images")).bootImages(page);
   }

@@ -5,17 +5,19 @@ import { scaleAt } from "./calibration";
 import { usesCPU } from "./cornerstone";
 import type { DisplaySet, Frame } from "./display_sets";
 import { sentenceFor } from "./failures";
+import { PAINTED } from "./first_frame";
 import { cross, dot, pixelToWorld, worldToPixel, type Plane, type Point2, type Point3 } from "./geometry";
 import { mirrorsMammogram } from "./hanging";
 import { rememberHeader, pixelUnit, valueText } from "./measurements";
 import { registerMetadata } from "./metadata";
-import { edgesOf, lettersOf } from "./orientation";
+import { edgesOf, lettersAlong } from "./orientation";
 import { Overlay } from "./overlay";
 import { valueAt } from "./pixels";
 import { openingPreset, windowOf, type Preset, type Window } from "./presets";
 import { Preview } from "./preview";
 import type { PreviewStack } from "./preview_stack";
 import { finalQuality, markQuality, type Quality } from "./quality";
+import { Track } from "./track";
 import { isVideo, nameOf } from "./transfer_syntaxes";
 import { word } from "./words";
 
@@ -40,7 +42,7 @@ export class ReadingViewport {
   private readonly preview: Preview;
   private readonly mark: HTMLElement;
   private readonly message: HTMLElement;
-  private readonly thumb: HTMLElement;
+  private readonly track: Track;
   private isEnabled = false;
   private wanted = 0;
   private ownWindow: Window | undefined;
@@ -63,7 +65,7 @@ export class ReadingViewport {
     this.message = cell.appendChild(document.createElement("div"));
     this.message.className = "message";
     this.message.hidden = true;
-    this.thumb = this.buildTrack();
+    this.track = new Track(cell, (share) => this.scrollTo(Math.round(share * ((this.displaySet?.frames.length ?? 1) - 1))));
     this.listen();
   }
 
@@ -108,7 +110,7 @@ export class ReadingViewport {
     }
     this.preview.keepOnly(frame);
     this.showPreview(frame);
-    this.setQuality("preview");
+    this.setQuality(this.preview.isLossless(frame) ? "lossless" : "preview");
     this.write();
     if (isVideo(frame.instance.transferSyntaxUID)) return this.say(sentenceFor(frame, undefined), "failed");
     for (const each of displaySet.frames) rememberHeader(each.imageId, each.instance.attributes, each.number);
@@ -242,9 +244,7 @@ export class ReadingViewport {
       isInverted: this.isInverted, isMirrored: isReady && this.isMirrored(), isCPU: usesCPU(),
       isKeyImage: this.listener.isKeyImage(frame), readout: this.readout(),
     });
-    const count = displaySet.frames.length;
-    this.thumb.parentElement!.hidden = count < 2;
-    this.thumb.style.top = `${(this.wanted / Math.max(1, count - 1)) * 100}%`;
+    this.track.place(this.wanted, displaySet.frames.length);
     if (isReady) this.writeGeometry(frame);
   }
 
@@ -301,6 +301,7 @@ export class ReadingViewport {
     on(Events.STACK_VIEWPORT_SCROLL, (event) => this.wantSlice(event.detail.newImageIdIndex));
     on(Events.PRE_STACK_NEW_IMAGE, (event) => this.wantSlice(event.detail.imageIdIndex));
     on(Events.VOI_MODIFIED, () => this.listener.windowChanged(this));
+    this.cell.addEventListener(PAINTED, (event) => this.firstFramePainted(event));
     this.host.addEventListener("pointermove", (event) => this.pointAt(event));
     this.host.addEventListener("pointerleave", () => { this.cursor = undefined; this.write(); });
   }
@@ -311,10 +312,24 @@ export class ReadingViewport {
     const frame = this.frame;
     if (!frame || !this.isEnabled || this.stack.getCornerstoneImage()?.imageId === frame.imageId) return;
     if (isNew) this.message.hidden = true;
+    this.leaveFirstPicture(frame);
     this.showPreview(frame);
     this.wait();
     this.write();
     if (isNew) this.listener.moved(this);
+  }
+
+  /** She scrolls before the viewer has drawn: what the server drew is no longer what she asks for. */
+  private leaveFirstPicture(frame: Frame): void {
+    this.preview.keepOnly(frame);
+    if (!this.hasImage && this.quality === "lossless" && !this.preview.isLossless(frame)) this.setQuality("preview");
+  }
+
+  /** The first frame was painted without loss after its study was opened here. */
+  private firstFramePainted(event: Event): void {
+    if (!this.displaySet) return;
+    event.preventDefault();
+    if (this.quality === "preview" && this.frame && this.preview.isLossless(this.frame)) this.setQuality("lossless");
   }
 
   /** IMAGE_RENDERED comes for the empty first render too: only one with a window shows the image. */
@@ -379,20 +394,11 @@ export class ReadingViewport {
     const [origin, right, down] = ([[0, 0], [10, 0], [0, 10]] as Point2[])
       .map((pixel) => this.stack.worldToCanvas(pixelToWorld(plane, pixel)) as Point2) as [Point2, Point2, Point2];
     const step = (to: Point2): Point2 => [(to[0] - origin[0]) / 10, (to[1] - origin[1]) / 10];
-    this.overlay.letter(edgesOf(this.lettersAlong(frame), [step(right), step(down)]));
+    this.overlay.letter(edgesOf(lettersAlong(frame.instance.attributes, frame.number), [step(right), step(down)]));
     const scale = scaleAt(frame.instance.attributes, frame.number, []);
     const isPlain = this.isCurrent && scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
     const perMillimetre = isPlain ? Math.hypot(...step(down)) / scale.perRow : undefined;
     this.overlay.scale(perMillimetre, this.host.clientHeight);
-  }
-
-  /** Where columns and rows run to: from the image's plane in the patient, else from PatientOrientation. */
-  private lettersAlong(frame: Frame): [string, string] {
-    const { attributes } = frame.instance;
-    const cosines = frameNumbers(attributes, frame.number, TAG.planeOrientation, TAG.orientation);
-    if (cosines.length === 6) return [lettersOf(cosines.slice(0, 3)), lettersOf(cosines.slice(3))];
-    const values = (attributes[TAG.patientOrientation]?.Value ?? []).map(String);
-    return [values[0] ?? "", values[1] ?? ""];
   }
 
   private isMirrored(): boolean {
@@ -437,21 +443,5 @@ export class ReadingViewport {
     if (this.quality === quality) return;
     this.quality = quality;
     this.listener.qualityChanged(this);
-  }
-
-  /** A slim track at the right: where in the stack we are, and a way to jump there. */
-  private buildTrack(): HTMLElement {
-    const track = this.cell.appendChild(document.createElement("div"));
-    track.className = "track";
-    track.hidden = true;
-    const thumb = track.appendChild(document.createElement("i"));
-    const jump = (event: PointerEvent): void => {
-      const box = track.getBoundingClientRect();
-      const share = Math.max(0, Math.min(1, (event.clientY - box.top) / box.height));
-      this.scrollTo(Math.round(share * ((this.displaySet?.frames.length ?? 1) - 1)));
-    };
-    track.addEventListener("pointerdown", (event) => { track.setPointerCapture(event.pointerId); jump(event); });
-    track.addEventListener("pointermove", (event) => { if (event.buttons) jump(event); });
-    return thumb;
   }
 }

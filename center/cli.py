@@ -39,7 +39,10 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        settings = from_environment(**{name: getattr(arguments, name, None) for name in OVERRIDES})
+        settings = from_environment(
+            only_looks=getattr(arguments, "check", False),
+            **{name: getattr(arguments, name, None) for name in OVERRIDES},
+        )
         logs.configure("center", level="WARNING")  # the roles say more
         command: Command = arguments.command
         return command(arguments, settings)
@@ -93,12 +96,15 @@ def _apply(arguments: argparse.Namespace, settings: Settings) -> int:
     except UnicodeDecodeError:
         raise Complaint(f"{arguments.file} is not UTF-8 text") from None
     with compose.answering(settings):
-        migrate.migrate(settings.database_url)
-        with compose.open_database(settings) as database:
-            try:
-                differences = declaration.apply(database, text, check=arguments.check)
-            except declaration.BadDeclaration as error:
-                raise Complaint(f"{arguments.file}: {error}") from None
+        try:
+            if arguments.check:
+                differences = declaration.check(settings.database_url, text)
+            else:
+                migrate.migrate(settings.database_url)
+                with compose.open_database(settings) as database:
+                    differences = declaration.apply(database, text)
+        except declaration.BadDeclaration as error:
+            raise Complaint(f"{arguments.file}: {error}") from None
     for difference in differences or ["nothing to change"]:
         print(difference)
     return 0

@@ -11,12 +11,16 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from center import migrate
+from center.complaints import Complaint
+from center.migrate import SchemaState
 from storage import audit
 from storage.audit import Act
 from storage.database import Base, Database, utc_now
@@ -34,11 +38,48 @@ class BadDeclaration(ValueError):
     """The file cannot be applied; the message says where and why."""
 
 
-def apply(database: Database, text: str, *, check: bool = False) -> list[str]:
+def apply(database: Database, text: str) -> list[str]:
     """Put the declaration in force in one transaction; return one line for each difference.
 
-    With `check` the lines are the same and nothing is changed. Raises BadDeclaration.
+    Raises BadDeclaration.
     """
+    declared = _declared(text)
+
+    def work(session: Session) -> list[str]:
+        lines = list(_differences(session, declared))
+        if lines:
+            audit.record(session, Act.DECLARATION, "apply", "declaration", differences=len(lines))
+        return lines
+
+    return database.in_transaction(work)
+
+
+def check(database_url: str, text: str) -> list[str]:
+    """The lines that `apply` would return; nothing is changed, made or migrated.
+
+    Where there is no database yet, everything is new. Raises BadDeclaration, and Complaint where the
+    database's schema is another than ours.
+    """
+    declared = _declared(text)
+    state = migrate.state_of(database_url)
+    if state is SchemaState.OTHER:
+        raise Complaint("the database's schema is not this version's; run `reading-center migrate` first")
+    with TemporaryDirectory() as folder:
+        if state is SchemaState.NONE:
+            database_url = f"sqlite:///{folder}/empty.sqlite"
+            migrate.migrate(database_url)
+        database = Database(database_url, pool_size=1)
+        try:
+            with database.transaction() as session:
+                lines = list(_differences(session, declared))
+                session.rollback()
+                session.info.clear()
+                return lines
+        finally:
+            database.dispose()
+
+
+def _declared(text: str) -> Entry:
     try:
         declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -46,20 +87,7 @@ def apply(database: Database, text: str, *, check: bool = False) -> list[str]:
     unknown = set(declared) - {"center", "policy", *_TABLES}
     if unknown:
         raise BadDeclaration(f"unknown table: {', '.join(sorted(unknown))}")
-
-    def work(session: Session) -> list[str]:
-        lines = list(_differences(session, declared))
-        if lines and not check:
-            audit.record(session, Act.DECLARATION, "apply", "declaration", differences=len(lines))
-        return lines
-
-    if check:
-        with database.transaction() as session:
-            lines = work(session)
-            session.rollback()
-            session.info.clear()
-            return lines
-    return database.in_transaction(work)
+    return declared
 
 
 def _differences(session: Session, declared: Entry) -> Iterator[str]:

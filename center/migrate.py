@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from importlib.resources import files
+from pathlib import Path
 
 import structlog
 from alembic import command
@@ -13,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 
 from center.complaints import Complaint
 from storage.database import Database
@@ -45,6 +47,24 @@ def migrate(database_url: str) -> None:
 def is_current(database_url: str) -> bool:
     with _connection(database_url) as connection:
         return _current(connection) == newest()
+
+
+class SchemaState(Enum):
+    NONE = "none"  # there is no database, or nothing is in it
+    CURRENT = "current"
+    OTHER = "other"
+
+
+def state_of(database_url: str) -> SchemaState:
+    """How the schema stands. Looks only: where SQLite has no file, none is made."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return SchemaState.NONE
+    with _connection(database_url) as connection:
+        current = _current(connection)
+    if current is None:
+        return SchemaState.NONE
+    return SchemaState.CURRENT if current == newest() else SchemaState.OTHER
 
 
 def newest() -> str | None:

@@ -6,6 +6,7 @@ A change is told only to those who may see what changed; `visible_to` is asked, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ POLL_SECONDS = 0.25
 # Ids commit out of order on PostgreSQL: a change may appear behind ones that were told already.
 OVERLAP = 200
 QUEUE_LENGTH = 500
+# Open streams of one session: a stream for every tab that somebody can look after.
+MOST_STREAMS = 8
 
 _log = structlog.get_logger("reading_portal")
 
@@ -44,14 +47,17 @@ class Told:
 # The listener missed something and should look at everything again.
 LOOK_AGAIN = Told(0, "reload", "", "reload", "", "")
 FAREWELL = Told(0, "farewell", "", "farewell", "", "")
+# The session opened more streams than it may; this one makes room and should come back later.
+CROWDED = Told(0, "crowded", "", "crowded", "", "")
 
 
 @dataclass(eq=False)
 class Listener:
-    """One open stream. `queue` belongs to `loop`; only the loop's own thread touches it."""
+    """One open stream of one session. `queue` belongs to `loop`; only the loop's own thread touches it."""
 
     who: Who
     loop: asyncio.AbstractEventLoop
+    session: str = ""
     queue: asyncio.Queue[Told] = field(default_factory=lambda: asyncio.Queue(QUEUE_LENGTH))
 
     def hear(self, told: Iterable[Told]) -> None:
@@ -61,10 +67,15 @@ class Listener:
         except RuntimeError:
             return  # the loop has closed, and with it the stream
 
-    def end(self) -> None:
+    def end(self, last: Told = FAREWELL) -> None:
         """Called in the loop: nothing more will be told."""
         self._forget()
-        self.queue.put_nowait(FAREWELL)
+        self.queue.put_nowait(last)
+
+    def make_room(self) -> None:
+        """Called from any thread: a newer stream of the same session takes this one's place."""
+        with contextlib.suppress(RuntimeError):  # the loop has closed, and with it the stream
+            self.loop.call_soon_threadsafe(self.end, CROWDED)
 
     def _keep(self, told: list[Told]) -> None:
         for one in told:
@@ -85,7 +96,7 @@ class Broadcast:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}  # the oldest first
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -108,13 +119,20 @@ class Broadcast:
         return self._stop.is_set()
 
     def join(self, listener: Listener) -> None:
+        """Listen from now on. Beyond MOST_STREAMS of one session, its oldest stream makes room."""
         with self._lock:
-            self._listeners.add(listener)
+            same = [one for one in self._listeners if one.session == listener.session]
+            crowded = same[: max(0, len(same) + 1 - MOST_STREAMS)]
+            for one in crowded:
+                del self._listeners[one]
+            self._listeners[listener] = None
             measures.LISTENERS.set(len(self._listeners))
+        for one in crowded:
+            one.make_room()
 
     def leave(self, listener: Listener) -> None:
         with self._lock:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener, None)
             measures.LISTENERS.set(len(self._listeners))
 
     def missed(self, who: Who, last_id: int) -> list[Told]:

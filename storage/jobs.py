@@ -23,6 +23,7 @@ from storage.database import Base, utc_now
 
 LEASE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(minutes=30)
+UNSAID = "the worker's log says where"
 
 
 class JobState(StrEnum):
@@ -108,17 +109,33 @@ def finish(session: Session, job: Job, *, now: datetime) -> bool:
     return _fenced(session, job, state=JobState.DONE, finished_at=now, lease_until=None, last_error=None)
 
 
-def retry(session: Session, job: Job, *, error: str, now: datetime, permanent: bool = False) -> bool:
+def reason_of(error: Exception) -> str:
+    """The error's type and what may be said of it: a job's reason is shown to operators and named in logs.
+
+    An error of the connection speaks of a peer, one of the system of its number, and whoever raises one
+    with `is_harmless` promises that its sentence is our own. Any other message may quote a patient.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        sentence = os.strerror(error.errno)
+    elif isinstance(error, ConnectionError) or getattr(error, "is_harmless", False):
+        sentence = str(error)
+    else:
+        sentence = UNSAID
+    return f"{type(error).__name__}: {sentence}"[:2000]
+
+
+def retry(session: Session, job: Job, *, error: Exception, now: datetime, permanent: bool = False) -> bool:
     """Put the job back with a growing pause; dead once it is permanent or its patience has run out."""
+    reason = reason_of(error)
     pause = min(LONGEST_PAUSE, timedelta(seconds=2.0 * 2 ** min(job.attempts, 12))) * random.uniform(
         0.75, 1.25
     )
     if permanent or now + pause > job.give_up_at:
         return _fenced(
-            session, job, state=JobState.DEAD, finished_at=now, lease_until=None, last_error=error[:2000]
+            session, job, state=JobState.DEAD, finished_at=now, lease_until=None, last_error=reason
         )
     return _fenced(
-        session, job, state=JobState.READY, due_at=now + pause, lease_until=None, last_error=error[:2000]
+        session, job, state=JobState.READY, due_at=now + pause, lease_until=None, last_error=reason
     )
 
 

@@ -95,10 +95,13 @@ class Settings:
     secret_key: str
 
 
-def from_environment(environment: Mapping[str, str] | None = None, **overrides: str | None) -> Settings:
+def from_environment(
+    environment: Mapping[str, str] | None = None, *, only_looks: bool = False, **overrides: str | None
+) -> Settings:
     """Read the settings; `overrides` are the command line's words (`data`, `http_port`, …) and win.
 
-    Creates the data folder and, where no SECRET_KEY is given, a key inside it that later starts reuse.
+    Creates the data folder and, where no SECRET_KEY is given, a key inside it that later starts reuse;
+    with `only_looks` it makes neither, and the key is empty where there is none.
     Raises BadSetting with the setting's name.
     """
     env = os.environ if environment is None else environment
@@ -126,7 +129,8 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
             raise BadSetting(f"{PREFIX}{name} makes no sense: {error}") from None
 
     data = read("DATA", Path, Path("data")).absolute()
-    data.mkdir(parents=True, exist_ok=True)
+    if not only_looks:
+        data.mkdir(parents=True, exist_ok=True)
     http_host = read("HTTP_HOST", str, "127.0.0.1")
     http_port = read("HTTP_PORT", _port, 8080)
     return Settings(
@@ -144,7 +148,8 @@ def from_environment(environment: Mapping[str, str] | None = None, **overrides: 
         dicom_tls_ca=read("DICOM_TLS_CA", _existing_file, None),
         ae_title=read("AE_TITLE", _ae_title, "READINGCENTER"),
         log_level=read("LOG_LEVEL", _log_level, "INFO"),
-        secret_key=read("SECRET_KEY", _secret, "") or _kept_secret(data / "secret-key"),
+        secret_key=read("SECRET_KEY", _secret, "")
+        or ("" if only_looks else _kept_secret(data / "secret-key")),
     )
 
 

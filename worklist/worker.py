@@ -29,7 +29,9 @@ CHANGES_KEPT = timedelta(days=2)
 
 
 class PermanentFailure(Exception):
-    """Trying the job again cannot help; it goes to the operator."""
+    """Trying the job again cannot help; it goes to the operator, who reads the sentence."""
+
+    is_harmless = True
 
 
 def duties(database: Database, handlers: Mapping[str, Handler]) -> list[Duty]:
@@ -92,10 +94,13 @@ def run_job(database: Database, handlers: Mapping[str, Handler], *, owner: str) 
     try:
         handlers[job.kind](job)
     except Exception as error:
-        reason, permanent = f"{type(error).__name__}: {error}", isinstance(error, PermanentFailure)
-        log.warning("job failed", kind=job.kind, job=job.id, attempt=job.attempts, error=type(error).__name__)
+        failure, permanent = error, isinstance(error, PermanentFailure)
+        log.warning(
+            "job failed", kind=job.kind, job=job.id, attempt=job.attempts, error=type(error).__name__,
+            at=_where(error),
+        )  # fmt: skip
         database.in_transaction(
-            lambda session: jobs.retry(session, job, error=reason, now=utc_now(), permanent=permanent)
+            lambda session: jobs.retry(session, job, error=failure, now=utc_now(), permanent=permanent)
         )
     else:
         database.in_transaction(lambda session: jobs.finish(session, job, now=utc_now()))

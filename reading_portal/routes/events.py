@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from reading_portal.broadcast import FAREWELL, Broadcast, Listener, Told
+from reading_portal.broadcast import CROWDED, FAREWELL, Broadcast, Listener, Told
 from reading_portal.dependencies import CurrentSession, SignedInRequest, database_of, now_of
 from worklist import sessions
 
@@ -21,6 +21,8 @@ HEARTBEAT_SECONDS = 15
 # A stream of somebody who signed out or was locked out ends within this time.
 RECHECK_SECONDS = 10.0
 RECONNECT_MILLISECONDS = 1000
+# A tab that made room for a newer one comes back slowly, or the tabs would push each other out all day.
+CROWDED_MILLISECONDS = 60_000
 
 
 @router.get("", response_class=EventSourceResponse)
@@ -30,7 +32,8 @@ async def events(
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{0,10}$")] = None,
 ) -> EventSourceResponse:
     """`event` is task, order, study, report, critical or device; `data` is `{subject, verb, institution,
-    modality}`. After `reload`, look at everything again. `Last-Event-ID` catches up on what was missed."""
+    modality}`. After `reload`, look at everything again. `Last-Event-ID` catches up on what was missed.
+    A session has eight streams at most: a ninth ends the oldest, which `retry` asks to wait a minute."""
     broadcast: Broadcast = request.app.state.broadcast
     closing = anyio.Event()
     return EventSourceResponse(
@@ -45,7 +48,7 @@ async def events(
 async def _stream(
     request: Request, broadcast: Broadcast, current: SignedInRequest, last_id: int, closing: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
-    listener = Listener(current.who, asyncio.get_running_loop())
+    listener = Listener(current.who, asyncio.get_running_loop(), current.token)
     broadcast.join(listener)
     farewell = asyncio.create_task(_say_farewell(listener, closing))
     try:
@@ -58,6 +61,9 @@ async def _stream(
             try:
                 told = await asyncio.wait_for(listener.queue.get(), RECHECK_SECONDS)
                 if told is FAREWELL:
+                    return
+                if told is CROWDED:
+                    yield ServerSentEvent(comment="crowded", retry=CROWDED_MILLISECONDS)
                     return
                 yield _said(told)
             except TimeoutError:

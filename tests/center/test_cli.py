@@ -63,11 +63,14 @@ def test_an_object_store_that_refuses_us_is_named_without_its_key(
 
 def test_applying_the_demo_county_twice_changes_nothing(tmp_path: Path) -> None:
     county = str(Path(__file__).resolve().parents[2] / "center" / "demo" / "center.toml")
+    data = tmp_path / "data"
 
-    first = said("apply", "--check", county, data=tmp_path)
-    second = said("apply", county, data=tmp_path)
-    third = said("apply", county, data=tmp_path)
+    first = said("apply", "--check", county, data=data)
+    made = [path.name for path in data.iterdir() if path.suffix != ".log"]
+    second = said("apply", county, data=data)
+    third = said("apply", county, data=data)
 
+    assert made == []
     assert first[0] == second[0] == third[0] == 0
     assert first[1] == second[1][-len(first[1]) :]
     assert third[1][-1] == "nothing to change"

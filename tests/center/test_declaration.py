@@ -1,11 +1,16 @@
 """Applying the declaration: idempotent, checked, and never a reason to lose what is there."""
 
+import sqlite3
+from contextlib import closing
 from importlib.resources import files
 
 import pytest
 from sqlalchemy import select
 
-from center.declaration import BadDeclaration, apply
+from center import migrate
+from center.complaints import Complaint
+from center.declaration import BadDeclaration, apply, check
+from storage.audit import AuditEvent
 from storage.institutions import ApplicationEntity, Institution
 from tests.cast import COUNTY
 from worklist.people import Practitioner
@@ -30,11 +35,32 @@ def test_applying_twice_changes_nothing(pair):
 
 
 def test_checking_prints_the_difference_and_changes_nothing(pair):
-    lines = apply(pair.database, COUNTY, check=True)
+    lines = check(pair.database_url, COUNTY)
 
     assert "+ institution T01" in lines
     with pair.database.reading() as session:
         assert session.scalars(select(Institution)).all() == []
+        assert session.scalars(select(AuditEvent)).all() == []
+
+
+def test_checking_where_there_is_no_database_makes_none(tmp_path):
+    lines = check(f"sqlite:///{tmp_path}/data/center.sqlite", COUNTY)
+
+    assert "+ institution T01" in lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_leaves_a_schema_of_another_version_as_it_is(tmp_path):
+    url = f"sqlite:///{tmp_path}/center.sqlite"
+    migrate.migrate(url)
+    with closing(sqlite3.connect(tmp_path / "center.sqlite")) as older, older:
+        older.execute("UPDATE alembic_version SET version_num = '0000'")
+
+    with pytest.raises(Complaint, match="run `reading-center migrate` first"):
+        check(url, COUNTY)
+
+    with closing(sqlite3.connect(tmp_path / "center.sqlite")) as untouched:
+        assert untouched.execute("SELECT version_num FROM alembic_version").fetchall() == [("0000",)]
 
 
 def test_what_is_absent_stays_and_inactive_ends_it(pair):

@@ -1,5 +1,6 @@
 """Server-sent events on a real socket: who hears what, how soon; and a stopping server waits for nobody."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import uvicorn
 
+from reading_portal.broadcast import MOST_STREAMS
 from storage import changes
 from storage.changes import Topic
 from storage.database import utc_now
@@ -194,6 +196,21 @@ def test_the_stream_of_somebody_who_was_locked_out_ends(
         quick_portal.app.state.clock = lambda: utc_now() + timedelta(days=1)
 
         assert chen.has_ended.wait(5)
+
+
+def test_a_ninth_stream_of_one_session_ends_its_oldest_and_nobody_elses(
+    quick_portal: Portal, quick_server: Server
+) -> None:
+    token, other = quick_server.token("chen"), quick_server.token("chen")
+    with contextlib.ExitStack() as open_tabs:
+        beside = open_tabs.enter_context(quick_server.listening(other))
+        tabs = [open_tabs.enter_context(quick_server.listening(token)) for _ in range(MOST_STREAMS)]
+        assert not tabs[0].has_ended.is_set()
+
+        open_tabs.enter_context(quick_server.listening(token))
+
+        assert tabs[0].has_ended.wait(5)
+        assert [tab.has_ended.is_set() for tab in (*tabs[1:], beside)] == [False] * MOST_STREAMS
 
 
 def test_a_stopping_server_ends_its_streams(quick_portal: Portal, quick_server: Server) -> None:

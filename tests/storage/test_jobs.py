@@ -81,7 +81,29 @@ def test_a_failure_is_tried_again_later_and_given_up_when_patience_ends(database
 
     job = _job(database)
     assert (job.state, job.attempts) == (JobState.DEAD, 1)
-    assert "receiver is off" in job.last_error
+    assert job.last_error == "ConnectionError: the receiver is off"
+
+
+def test_a_failure_that_quotes_a_patient_is_kept_without_its_words(database):
+    _enqueue(database)
+
+    def fail(job: Job) -> None:
+        raise ValueError("张三 19600101 is no name")
+
+    run_job(database, {"test": fail}, owner="a")
+
+    assert _job(database).last_error == "ValueError: the worker's log says where"
+
+
+def test_an_error_of_the_system_is_kept_without_the_path_that_it_names(database):
+    _enqueue(database)
+
+    def fail(job: Job) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/data/patients/张三.pdf")
+
+    run_job(database, {"test": fail}, owner="a")
+
+    assert _job(database).last_error == "FileNotFoundError: No such file or directory"
 
 
 def test_a_permanent_failure_is_not_tried_again_until_somebody_says_so(database):

@@ -25,6 +25,7 @@ _SPOKEN = (
     "order-state",
     "report-status",
     "order-verb",
+    "task-verb",
     "role",
     "return-reason",
     "suspend-reason",
@@ -56,8 +57,17 @@ class Words:
         """A code in words; a code that no catalogue knows is shown as it is."""
         return self.codes.get((vocabulary, value)) or value if value else ""
 
+    def body_part(self, code: str | None, laterality: str | None = None) -> str:
+        """DICOM's Body Part Examined with its side: 左膝关节, left knee; empty where there is none."""
+        parts = (self.code("laterality", laterality), self.code("body-part", code))
+        return ("" if self.is_chinese else " ").join(part for part in parts if part)
+
     def problem(self, sentence: str) -> str:
         """A sentence of the mind, which may carry values: matched against the catalogue's patterns."""
+        said = self._translated(sentence)
+        return said[:1].upper() + said[1:]
+
+    def _translated(self, sentence: str) -> str:
         if sentence in self.sentences:
             return self.gettext(sentence)
         for pattern, translated in self.patterns:

@@ -55,7 +55,10 @@ def open_study(
             visit.session, by=visit.who, institution=institution, accession_or_patient_id=number
         )
         problem = visit.words.problem(str(error))
-        return _page(visit, institution=institution, number=number, found=found, problem=problem, status=422)
+        return _page(
+            visit, institution=institution, number=number, found=found, problem=problem, reason=reason,
+            asked_for=study, status=422,
+        )  # fmt: skip
     return visit.go(f"/studies/{study}")
 
 
@@ -89,6 +92,8 @@ def _page(
     number: str = "",
     found: list[Study] | None = None,
     problem: str = "",
+    reason: str = "",
+    asked_for: str = "",
     status: int = 200,
 ) -> Response:
     places = visit.session.execute(
@@ -104,5 +109,7 @@ def _page(
         number=number,
         found=found,
         problem=problem,
+        reason=reason,
+        asked_for=asked_for,
         hours=int(LASTS.total_seconds() // 3600),
     )

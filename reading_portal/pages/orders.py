@@ -7,18 +7,29 @@ from fastapi import APIRouter, Depends, Form
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
-from reading_portal.dependencies import requires
+from reading_portal.dependencies import TheDatabase, requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from storage import audit
+from storage.audit import Act
 from storage.identity import BadNationalId, name_matches, read_national_id
 from storage.imaging import Patient, Study
 from worklist.arrivals import match_study, unmatch_study
-from worklist.orders import NewOrder, NewPatient, OrderState, cancel_order, find_order, place_order
+from worklist.orders import (
+    NewOrder,
+    NewPatient,
+    OrderState,
+    ServiceRequest,
+    cancel_order,
+    find_order,
+    place_order,
+)
 from worklist.people import Role, names, visible_to
 from worklist.problems import Missing, Problem, Unacceptable
 from worklist.recognition import DECLINE_REASONS, decide, decisions, find_equivalent
 from worklist.recognition_items import items_by_code
+from worklist.reports import DiagnosticReport
 from worklist.turnaround import Pathway, Priority
 
 router = APIRouter()
@@ -66,15 +77,19 @@ def show_form(visit: Looking, patient: int | None = None, study: str = "") -> Re
 
 
 @router.post("/orders/new", dependencies=orderers)
-def place(visit: Acting, form: Annotated[OrderForm, Form()]) -> Response:
-    try:
-        order = place_order(visit.session, _new_order(visit, form), by=visit.who, now=visit.now)
+def place(visit: Looking, database: TheDatabase, form: Annotated[OrderForm, Form()]) -> Response:
+    def placed(session: Session) -> int:
+        order = place_order(session, _new_order(visit, form), by=visit.who, now=visit.now)
         if form.study:
-            match_study(visit.session, _study(visit, form.study), order, by=visit.who, now=visit.now)
+            match_study(session, _study(session, visit, form.study), order, by=visit.who, now=visit.now)
+        return order.id
+
+    try:
+        # Two orders for a new patient collide on the patient's first row: the loser's are told again.
+        order_id = database.in_transaction(placed)
     except Problem as error:
-        visit.undo()
         return _form(visit, form, problem=visit.words.problem(str(error)), status=422)
-    return visit.go(f"/orders/{order.id}?said=order-placed")
+    return visit.go(f"/orders/{order_id}?said=order-placed")
 
 
 # What is asked about a patient travels in a body: addresses are kept in histories and logs of proxies.
@@ -163,10 +178,40 @@ def _order(visit: Visit, order_id: int, *, problem: str = "", status: int = 200)
         decided=decided,
         item=items_by_code(visit.session).get(order.item or ""),
         reasons=list(DECLINE_REASONS),
-        history=audit.history(visit.session, order.subject),
+        history=_history(visit, order),
+        report=_report(visit, order),
         people=names(visit.session),
         may_order=visit.who.has(Role.TECHNICIAN, Role.CLINICIAN),
         may_match=visit.who.has(Role.TECHNICIAN, Role.DIRECTOR) and order.state == OrderState.ACQUIRED,
+    )
+
+
+def _history(visit: Visit, order: ServiceRequest) -> list[dict[str, Any]]:
+    """What happened, oldest first: by a person, a device (its AE title) or the centre itself."""
+    people = names(visit.session) | {"center": visit.words.gettext("the centre")}
+    return [
+        {
+            "at": event.at,
+            "verb": event.verb,
+            "version": event.detail.get("version"),
+            "actor": people.get(event.actor, event.actor.removeprefix("ae:")),
+        }
+        for event in audit.history(visit.session, order.subject)
+        if event.act != Act.VIEW
+    ]
+
+
+def _report(visit: Visit, order: ServiceRequest) -> DiagnosticReport | None:
+    """The report that came of it, for those who may see it."""
+    return visit.session.scalar(
+        select(DiagnosticReport)
+        .where(
+            DiagnosticReport.service_request_id == order.id,
+            DiagnosticReport.current_version.is_not(None),
+            visible_to(visit.session, visit.who, DiagnosticReport),
+        )
+        .order_by(DiagnosticReport.id.desc())
+        .limit(1)
     )
 
 
@@ -186,7 +231,7 @@ def _form(visit: Visit, form: OrderForm, *, problem: str = "", status: int = 200
 
 def _prefilled(visit: Visit, patient_pk: int | None, study_uid: str) -> OrderForm:
     """The form for a patient who is known here, or for a study that came without an order."""
-    study = _study(visit, study_uid) if study_uid else None
+    study = _study(visit.session, visit, study_uid) if study_uid else None
     patient = study.patient if study else None
     if patient_pk is not None:
         patient = visit.session.get(Patient, patient_pk)
@@ -194,7 +239,9 @@ def _prefilled(visit: Visit, patient_pk: int | None, study_uid: str) -> OrderFor
         return OrderForm()
     known: dict[str, Any] = {
         "patient_id": patient.patient_id,
-        "name": patient.name.split("=")[1] if "=" in patient.name else patient.name.replace("^", " "),
+        "name": patient.name.split("=")[1].replace("^", "")
+        if "=" in patient.name
+        else patient.name.replace("^", " ").strip(),
         "name_phonetic": patient.name.split("=")[0].replace("^", " ") if "=" in patient.name else "",
         "sex": patient.sex,
         "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
@@ -232,10 +279,10 @@ def _new_order(visit: Visit, form: OrderForm) -> NewOrder:
     )
 
 
-def _study(visit: Visit, study_instance_uid: str) -> Study:
-    study = visit.session.scalar(
+def _study(session: Session, visit: Visit, study_instance_uid: str) -> Study:
+    study = session.scalar(
         select(Study).where(
-            Study.study_instance_uid == study_instance_uid, visible_to(visit.session, visit.who, Study)
+            Study.study_instance_uid == study_instance_uid, visible_to(session, visit.who, Study)
         )
     )
     if study is None:

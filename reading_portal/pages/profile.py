@@ -1,5 +1,6 @@
 """One's own account: password, one-time code, language."""
 
+import re
 from typing import Annotated
 
 import pyotp
@@ -94,7 +95,8 @@ def _page(visit: Visit, *, address: str = "", status: int = 200, **problems: str
         status=status,
         me=practitioner,
         qr=segno.make(address, error="m").svg_inline(scale=5, border=2, omitsize=True) if address else "",
-        secret=address.partition("secret=")[2].partition("&")[0],
+        # In fours, as it is typed.
+        secret=re.sub(r"(.{4})(?=.)", r"\1 ", address.partition("secret=")[2].partition("&")[0]),
         password_problem=problems.get("password_problem", ""),
         otp_problem=problems.get("otp_problem", ""),
     )

@@ -92,7 +92,8 @@ def acknowledge_critical(
     except Unacceptable as error:
         visit.undo()
         problem = visit.words.problem(str(error))
-        return visit.page("results.html", status=422, **_what_came(visit, None), before=None, problem=problem)
+        came = _what_came(visit, None) | {"problem": problem, "typed": {critical_id: read_back}}
+        return visit.page("results.html", status=422, **came, before=None)
     return visit.go("/results?said=critical-acknowledged")
 
 
@@ -102,7 +103,8 @@ def _what_came(visit: Visit, before: int | None) -> dict[str, Any]:
     rows = [
         {
             "report": report,
-            "version": version_of(visit.session, report),
+            "version": (version := version_of(visit.session, report)),
+            "impression": _in_one_line(visit, version.content["impression"]),
             "is_unread": (report.id, report.current_version) not in read
             and report.status != ReportStatus.PRELIMINARY,
         }
@@ -119,7 +121,14 @@ def _what_came(visit: Visit, before: int | None) -> dict[str, Any]:
         "people": names(visit.session),
         "length": LENGTH,
         "problem": "",
+        "typed": {},
     }
+
+
+def _in_one_line(visit: Visit, impression: list[str]) -> str:
+    """The points of an impression behind each other, each without its own full stop but the last."""
+    *first, last = impression or [""]
+    return ("；" if visit.words.is_chinese else "; ").join([*(one.rstrip("。.；; ") for one in first), last])
 
 
 def _acknowledged(visit: Visit, reports: list[DiagnosticReport]) -> set[tuple[int, int | None]]:

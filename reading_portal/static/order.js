@@ -22,6 +22,8 @@ async function check() {
 field.addEventListener("change", check);
 field.addEventListener("input", () => { if (field.value.trim().length === 18) check(); });
 
+if (field.value) check();  // the form came back with its mistake
+
 function only(fieldset, isShown) {
   fieldset.hidden = fieldset.disabled = !isShown;
 }
@@ -29,8 +31,19 @@ function sides() {
   const part = form.querySelector("[data-parts]:not([hidden]) [name=body_part]:checked");
   only(form.querySelector("[data-sides]"), part != null && "paired" in part.dataset);
 }
+/** The parts of this modality; what was chosen stays where it is offered too, and an only one is chosen. */
+function offer(modality) {
+  const chosen = form.querySelector("[name=body_part]:checked")?.value;
+  for (const parts of form.querySelectorAll("[data-parts]")) {
+    only(parts, parts.dataset.parts === modality);
+    if (parts.hidden) continue;
+    const offered = [...parts.querySelectorAll("[name=body_part]")];
+    const kept = offered.find((one) => one.value === chosen) ?? (offered.length === 1 ? offered[0] : null);
+    for (const one of form.querySelectorAll("[name=body_part]")) one.checked = one === kept;
+  }
+}
 form.addEventListener("change", (event) => {
-  if (event.target.name === "modality") for (const parts of form.querySelectorAll("[data-parts]")) only(parts, parts.dataset.parts === event.target.value);
+  if (event.target.name === "modality") offer(event.target.value);
   if (event.target.name === "modality" || event.target.name === "body_part") sides();
 });
 sides();

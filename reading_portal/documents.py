@@ -123,6 +123,7 @@ def _is_wide(image: KeyImage) -> bool:
 def _issued_at(content: ReportContent) -> datetime | None:
     """The youngest signature; `None` lets typst take the clock, which only an unsigned draft can need."""
     people = [content.author, content.reviewer, *(addendum.author for addendum in content.addenda)]
+    people.append(content.withdrawn_by)
     moments = [person.signed_at for person in people if person and person.signed_at]
     return max(moments) if moments else None
 

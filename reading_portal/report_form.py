@@ -101,7 +101,8 @@ def _notices(plain: Plain, words: Words, content: ReportContent) -> Iterator[Pla
     """What must be read before anything else, most serious first."""
     zone = content.timezone
     if content.status == "entered-in-error":
-        yield _notice("alarm", words["withdrawn"], _lines(plain["withdrawn_reason"]))
+        small = [_signed(content.withdrawn_by, zone)] if content.withdrawn_by else []
+        yield _notice("alarm", words["withdrawn"], _lines(plain["withdrawn_reason"]), small)
     if content.status == "preliminary":
         yield _notice("amber", words["preliminary_note"], [])
     if critical := content.critical:
@@ -115,9 +116,14 @@ def _notices(plain: Plain, words: Words, content: ReportContent) -> Iterator[Pla
     if content.supersedes_version is not None:
         yield _notice("amber", words["supersedes"].format(content.version, content.supersedes_version), [])
     for addendum in content.addenda:
-        signed = f"{addendum.author.name}  {_moment(addendum.author.signed_at, zone)}"
         reason = f"{words['addendum_reason']}  {addendum.reason}"
-        yield _notice("brand", words["addendum"], _lines(addendum.text), [reason, signed])
+        yield _notice(
+            "brand", words["addendum"], _lines(addendum.text), [reason, _signed(addendum.author, zone)]
+        )
+
+
+def _signed(person: Signatory, zone: str) -> str:
+    return f"{person.name}  {_moment(person.signed_at, zone)}"
 
 
 def _notice(colour: str, head: str, lines: list[str], small: list[str] | None = None) -> dict[str, Any]:

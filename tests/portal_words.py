@@ -17,6 +17,7 @@ from worklist.critical_results import Category, CriticalState
 from worklist.orders import TRANSITIONS, OrderState
 from worklist.people import Grade, Role
 from worklist.reading_tasks import RETURN_REASONS, SUSPEND_REASONS, TaskState
+from worklist.reading_tasks import TRANSITIONS as TASK_TRANSITIONS
 from worklist.recognition import DECLINE_REASONS
 from worklist.recognition_items import SCOPES
 from worklist.reports import ReportStatus, Standing
@@ -37,6 +38,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "priority": tuple(Priority),
     "pathway": tuple(Pathway),
     "task-state": tuple(TaskState),
+    "task-verb": tuple({verb for _, verb in TASK_TRANSITIONS}),
     "order-state": tuple(OrderState),
     "order-verb": (*{verb for _, verb in TRANSITIONS}, "place", "accept", "decline"),
     "role": tuple(Role),

@@ -55,6 +55,7 @@ def content_to_withdraw(
         status=ReportStatus.ENTERED_IN_ERROR,
         now=now,
         withdrawn_reason=reason.strip(),
+        withdrawn_by=signatory(session, by, now),
         **words,
     )
 

@@ -284,13 +284,13 @@ def live_leases(session: Session, username: str, *, now: datetime, but: int | No
 
 
 def held(session: Session, task_id: int, *, by: Who, fence: int, now: datetime) -> ReadingTask:
-    """The task, if this person holds it under exactly this fence. Raises Missing, StaleFence.
+    """The task, if this person may see it and holds it under exactly this fence. Raises Missing, StaleFence.
 
     A lease that ran out but that nobody else took is still good: the reader's line was slow, not gone.
     """
     task = session.scalar(
         select(ReadingTask)
-        .where(ReadingTask.id == task_id)
+        .where(ReadingTask.id == task_id, visible_to(session, by, ReadingTask, now=now))
         .with_for_update()
         .execution_options(populate_existing=True)
     )

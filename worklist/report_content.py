@@ -127,6 +127,7 @@ class ReportContent:
     supersedes_version: int | None = None
     previous_content_hash: str = ""
     withdrawn_reason: str = ""
+    withdrawn_by: Signatory | None = None
 
 
 def canonical_json(content: ReportContent) -> bytes:

@@ -32,6 +32,7 @@ from worklist.turnaround import urgency
 router = APIRouter()
 
 QUALITY_GRADES = ("A", "B", "C", "D")
+PROJECTIONS = ("DX", "CR", "MG", "PX", "IO")
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,15 @@ def _prior(visit: Visit, study: Study) -> dict[str, Any]:
 
 
 def _laterality(visit: Visit, study: Study, task: ReadingTask) -> str:
-    """L, R or B, from the order or else from the images; empty where it has no side."""
-    sides = set(
-        visit.session.scalars(
-            select(Series.laterality).where(Series.study_pk == study.id, Series.laterality != "")
-        )
-    )
-    return task.service_request.laterality or ("B" if len(sides) > 1 else next(iter(sides), ""))
+    """L, R or B, from the order or else from the images; empty where it has no side or none is certain."""
+    if task.service_request.laterality:
+        return task.service_request.laterality
+    series = visit.session.scalars(select(Series).where(Series.study_pk == study.id)).all()
+    # In projections the side is the image's own: of several images in a series we know the first one's only.
+    if any(one.modality in PROJECTIONS and one.number_of_instances > 1 for one in series):
+        return ""
+    sides = {one.laterality for one in series} & {"L", "R", "B"}  # U: an organ without a pair
+    return "B" if len(sides) > 1 else next(iter(sides), "")
 
 
 def _colleagues(visit: Visit, task: ReadingTask) -> list[Practitioner]:

@@ -34,7 +34,7 @@ MODALITIES = ("CT", "MR", "DX", "CR", "US", "MG", "ECG")
 
 # Sorting by a column; the default is the order of the mind: class first, then due time.
 SORTS: dict[str, Any] = {
-    "due": lambda task: task.due_at,
+    "due": lambda task: task.completed_at or task.due_at,
     "patient": lambda task: task.study.patient.name.lower(),
     "institution": lambda task: task.institution_code,
     "arrived": lambda task: task.opened_at,
@@ -58,6 +58,10 @@ class Filters:
         self.modality, self.priority, self.institution = modality, priority, institution
         self.q = searched(x_search)
         self.sort = sort if sort.lstrip("-") in SORTS else ""
+
+    @property
+    def is_narrowed(self) -> bool:
+        return any((self.modality, self.priority, self.institution, self.q))
 
     def query(self, **changed: str) -> str:
         said = {key: value for key, value in (vars(self) | changed).items() if value and key != "q"}

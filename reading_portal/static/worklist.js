@@ -28,8 +28,8 @@ async function next() {
 const KEYS = {
   j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
   Home: () => choose(rows()[0]), End: () => choose(rows().at(-1)),
-  Enter: () => { const row = rows().find((one) => one.id === chosen); if (row) location.href = row.dataset.open; },
-  n: next, "/": () => document.getElementById("search").focus(), "?": () => document.getElementById("help").showModal(),
+  Enter: () => { const row = rows().find((one) => one.id === chosen) ?? rows()[0]; if (row) location.href = row.dataset.open; },
+  n: () => { if (document.querySelector("[data-next]")) next(); }, "/": () => document.getElementById("search").focus(), "?": () => document.getElementById("help").showModal(),
 };
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && event.target.id === "search") { event.target.blur(); return; }
@@ -39,7 +39,15 @@ document.addEventListener("keydown", (event) => {
   const act = KEYS[event.key];
   if (act) { event.preventDefault(); act(); }
 });
+// Sorting asks through the form, so that the words that are searched for come along.
+function sort(link) {
+  const form = document.getElementById("filters");
+  form.elements.sort.value = link.dataset.sort;
+  form.dispatchEvent(new Event("change"));
+}
 document.addEventListener("click", (event) => {
+  const column = event.target.closest("a[data-sort]");
+  if (column && !event.ctrlKey && !event.metaKey) { event.preventDefault(); sort(column); }
   if (event.target.closest("[data-next]")) next();
   if (event.target.closest("[data-help]")) document.getElementById("help").showModal();
 });

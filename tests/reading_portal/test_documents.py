@@ -12,7 +12,15 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from reading_portal.documents import KeyImage, UnprintableReport, compose_report
 from reading_portal.fonts import spelled_out, unprintable
-from tests.written_reports import CHEN, ct_report, ecg_report, english_report, slice_picture, trace_picture
+from tests.written_reports import (
+    CHEN,
+    WU,
+    ct_report,
+    ecg_report,
+    english_report,
+    slice_picture,
+    trace_picture,
+)
 from worklist.report_content import AddendumText, ReportContent, canonical_json, content_hash, content_of
 
 VERIFY = "https://center.example/verify/k3JqZx9A7bW2tYvP0dLmRg"
@@ -148,12 +156,14 @@ def test_an_addendum_stands_on_page_one_with_the_version_it_supersedes(tmp_path:
 
 
 def test_a_withdrawn_report_says_why_before_anything_else(tmp_path: Path) -> None:
-    content = ct_report(version=2, status="entered-in-error", withdrawn_reason="影像属于另一患者。")
+    content = ct_report(
+        version=2, status="entered-in-error", withdrawn_reason="影像属于另一患者。", withdrawn_by=WU
+    )
 
     text = squeezed(text_of(compose(content), tmp_path))
 
     assert text.index("本报告已撤回") < text.index("欧阳淼")
-    assert "影像属于另一患者。" in text
+    assert "影像属于另一患者。吴敏2026-11-2210:20" in text
     assert "WITHDRAWN" in text
 
 

@@ -372,7 +372,7 @@ def test_the_scripts_find_all_their_words_in_the_page() -> None:
 def test_a_problem_with_values_is_said_in_chinese() -> None:
     said = words("zh-CN").problem("a task that is completed cannot release")
 
-    assert said == "任务状态为“已完成”，不能执行“release”"
+    assert said == "任务状态为“已完成”，不能执行“放回任务池”"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

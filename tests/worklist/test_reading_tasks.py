@@ -221,6 +221,17 @@ def test_nobody_of_another_township_sees_or_claims_the_task(database, objects):
         assert tasks_for(session, person(session, "he")) == []
 
 
+def test_who_may_not_see_a_task_never_hears_who_holds_it(database, objects):
+    exam = an_exam(database, objects)
+    held = _claim(database, exam.task_id, "chen")
+
+    for fence in (held.fence, held.fence + 1):
+        with pytest.raises(Missing) as refusal, database.transaction() as session:
+            heartbeat(session, exam.task_id, by=person(session, "he"), fence=fence, now=utc_now())
+
+        assert "chen" not in str(vars(refusal.value))
+
+
 def test_a_reader_without_agreement_for_the_modality_does_not_see_it(database, objects):
     an_exam(database, objects, institution="T02", by="he", modality="MR")
 

@@ -13,6 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reading_portal.fonts import without_unseen
+from reading_portal.words import Words as Catalogue
+from reading_portal.words import words as catalogue_of
 from worklist.report_content import ReportContent, Signatory, canonical_json, content_hash
 
 Words = dict[str, Any]
@@ -45,7 +47,7 @@ def report_form(content: ReportContent) -> dict[str, Any]:
         "center": plain["center_name"],
         "form_title": form_title,
         "mark": "" if content.status == "entered-in-error" else plain["recognition_mark"],
-        "version_line": number,
+        "version_line": [words["number"], number.removeprefix(words["number"]).strip()],
         "number_line": version,
         "page": words["page"],
         "page_head": "   ".join(text for text in (*patient, number) if text),
@@ -80,14 +82,16 @@ def _facts(plain: Plain, words: Words, content: ReportContent) -> Iterator[Plain
     yield {"label": words["name"], "value": plain["patient_name"], "big": True, "note": phonetic}
     yield {"label": words["sex"], "value": words["sex_"].get(content.patient_sex, "—")}
     yield {"label": words["age"], "value": _age(content.patient_age, words)}
-    yield {"label": words["patient_id"], "value": plain["patient_id"], "note": plain["patient_issuer"]}
+    # The examined institution's own numbers need no issuer beside them.
+    issuer = plain["patient_issuer"] if content.patient_issuer != content.institution_code else ""
+    yield {"label": words["patient_id"], "value": plain["patient_id"], "note": issuer}
     rows = [
         ("exam", plain["exam_name"]),
         ("performed_at", _moment(content.performed_at, content.timezone)),
         ("accession", plain["accession_number"]),
         ("institution", plain["institution_name"]),
         ("birth_date", plain["patient_birth_date"] or ""),
-        ("body_part", plain["body_part"]),
+        ("body_part", _capital(_catalogue(words).body_part(plain["body_part"], content.laterality))),
         ("department", plain["department"]),
         ("requester", plain["requester_name"]),
         ("device", plain["device_name"]),
@@ -111,7 +115,8 @@ def _notices(plain: Plain, words: Words, content: ReportContent) -> Iterator[Pla
             (words["critical_read_back"], critical.read_back, critical.acknowledged_at),
         ]
         small = [f"{label}  {who}  {_moment(at, zone)}".rstrip() for label, who, at in told if who or at]
-        head = f"{words['critical']}  {critical.category}".rstrip()
+        how_soon = _catalogue(words).code("critical-category", critical.category)
+        head = f"{words['critical']}  {how_soon}".rstrip()
         yield _notice("alarm", head, _lines(critical.statement), small)
     if content.supersedes_version is not None:
         yield _notice("amber", words["supersedes"].format(content.version, content.supersedes_version), [])
@@ -176,11 +181,21 @@ def _watermark(status: str, language: str) -> list[str]:
 
 
 def _footer(words: Words, content: ReportContent) -> str:
-    return _joined(words, words["advice"], words["times"].format(content.timezone))
+    zone = words["zone_"].get(content.timezone) or words["zone_"]["other"].format(content.timezone)
+    return _joined(words, words["advice"], words["times"].format(zone))
 
 
 def _joined(words: Words, *parts: str) -> str:
     return ("" if words is _labels()["zh"] else " ").join(parts)
+
+
+def _catalogue(words: Words) -> Catalogue:
+    """The portal's words for DICOM's codes: paper and screen say the same."""
+    return catalogue_of("zh-CN" if words is _labels()["zh"] else "en")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _moment(moment: datetime | None, zone: str) -> str:

@@ -58,9 +58,11 @@ class Words:
         return self.codes.get((vocabulary, value)) or value if value else ""
 
     def body_part(self, code: str | None, laterality: str | None = None) -> str:
-        """DICOM's Body Part Examined with its side: 左膝关节, left knee; empty where there is none."""
-        parts = (self.code("laterality", laterality), self.code("body-part", code))
-        return ("" if self.is_chinese else " ").join(part for part in parts if part)
+        """DICOM's Body Part Examined with its side: 左膝关节, left knee, knee (both); empty where there is none."""
+        side, part = self.code("laterality", laterality), self.code("body-part", code)
+        if self.is_chinese or not (side and part):
+            return side + part
+        return f"{part} ({side})" if laterality == "B" else f"{side} {part}"
 
     def problem(self, sentence: str) -> str:
         """A sentence of the mind, which may carry values: matched against the catalogue's patterns."""

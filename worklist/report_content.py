@@ -110,7 +110,8 @@ class ReportContent:
     requester_name: str = ""
     technician_name: str = ""
     device_name: str = ""
-    body_part: str = ""
+    body_part: str = ""  # DICOM's Body Part Examined (PS3.16 Annex L); printed as a word where it is one
+    laterality: str = ""  # R, L, B
 
     clinical_information: str = ""
     technique: str = ""

@@ -64,6 +64,7 @@ def facts_of(
         if order.item in items
         else study.study_description or report.modality,
         body_part=order.body_part or study.body_part_examined,
+        laterality=order.laterality,
         accession_number=order.accession_number,
         study_instance_uid=study.study_instance_uid,
         performed_at=performed_at,

@@ -21,7 +21,14 @@ from tests.written_reports import (
     slice_picture,
     trace_picture,
 )
-from worklist.report_content import AddendumText, ReportContent, canonical_json, content_hash, content_of
+from worklist.report_content import (
+    AddendumText,
+    CriticalStatement,
+    ReportContent,
+    canonical_json,
+    content_hash,
+    content_of,
+)
 
 VERIFY = "https://center.example/verify/k3JqZx9A7bW2tYvP0dLmRg"
 
@@ -132,6 +139,30 @@ def test_a_preliminary_report_says_so_across_the_page(tmp_path: Path) -> None:
     # Once in the notice, once in the watermark, whose letters stand at an angle and come out one by one.
     assert text.count("临") == final.count("临") + 2
     assert "PRELIMINARY" not in final
+
+
+def test_paper_says_words_where_dicom_has_codes(tmp_path: Path) -> None:
+    told = CriticalStatement(category="minutes", statement="张力性气胸")
+    content = ct_report(body_part="KNEE", laterality="L", critical=told)
+
+    chinese = squeezed(text_of(compose(content), tmp_path))
+    english = text_of(compose(english_report(body_part="KNEE", laterality="L")), tmp_path)
+    unknown = squeezed(text_of(compose(ct_report(body_part="ZYGOMA")), tmp_path))
+
+    assert "左膝关节" in chinese and "KNEE" not in chinese
+    assert "危急值立即（分钟内）" in chinese and "minutes" not in chinese
+    assert "北京时间" in chinese and "Asia/Shanghai" not in chinese
+    assert "Left knee" in english
+    # A code that no catalogue knows is better than nothing.
+    assert "ZYGOMA" in unknown
+
+
+def test_a_patient_id_of_another_institution_names_its_issuer(tmp_path: Path) -> None:
+    own = squeezed(text_of(compose(ct_report()), tmp_path))
+    foreign = squeezed(text_of(compose(ct_report(patient_issuer="C01")), tmp_path))
+
+    assert "P20260001T01" not in own
+    assert "P20260001C01" in foreign
 
 
 def test_an_addendum_stands_on_page_one_with_the_version_it_supersedes(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ clicks, and we wait for
 
 - the first picture: ours, the server's JPEG preview, when the browser says that it was painted;
 - the first diagnostic image: all lossless pixels of a slice, windowed, on the screen. For OHIF that is when
-  Cornerstone has drawn. For us it is the earlier of Cornerstone and of our first frame's canvas, which a worker
-  paints before Cornerstone is up; it can be looked at but not worked with;
+  Cornerstone has drawn. For us it is the earlier of Cornerstone and of our first frame's canvas, which a
+  worker paints before Cornerstone is up: it can be looked at but not worked with;
 - the viewer: Cornerstone has drawn, in both, and the image can be scrolled, windowed and measured;
 - all 200 slices.
 
-Images are recognised by the pixels of the visible canvas (benchmarks/picture_watch.js), the same way for both.
-`cold` is the same without the list: the address is opened with an empty cache. Every run has a browser profile
-of its own; the contenders alternate. The line is benchmarks/county_line.py.
+Images are recognised by the pixels of the visible canvas (benchmarks/picture_watch.js), the same way for
+both. `cold` is the same without the list: the address is opened with an empty cache. Every run has a browser
+profile of its own; the contenders alternate. The line is benchmarks/county_line.py.
 """
 
 from __future__ import annotations

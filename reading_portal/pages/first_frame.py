@@ -1,6 +1,6 @@
-"""What a browser must know to draw the first frame without a viewer: said in the page, where it is simple enough.
+"""What a browser must know to draw the first frame without a viewer; said in the page where it is plain.
 
-Everything that is not plain (PS3.3 C.7.6.3, C.11.1, C.11.2) is left to the viewer: then nothing is said. Pure.
+Whatever is not (PS3.3 C.7.6.3, C.11.1, C.11.2) is left to the viewer: then nothing is said. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOSSY = "00282110"
 
 @dataclass(frozen=True, slots=True)
 class FirstFrame:
-    """One monochrome frame and its way to the screen: rescale, then the LINEAR window (PS3.3 C.11.2.1.2.1)."""
+    """A monochrome frame and its way to the screen: rescale, then the LINEAR window (PS3.3 C.11.2.1.2.1)."""
 
     url: str
     rows: int

@@ -22,8 +22,8 @@ from worklist.problems import Missing
 BUNDLE = Path(__file__).parent.parent / "static" / "viewer"
 ENTRY, IMAGES = "src/reading.ts", "src/images.ts"
 WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."
-# What images need besides: who draws the first frame, the decoder of the frames that we recode (HTJ2K), and the
-# worker of the viewer.
+# What images need besides: who draws the first frame, the decoder of the frames that we recode (HTJ2K), and
+# the worker of the viewer.
 SOON = ("first_frame_worker", "openjph", "decodeImageFrameWorker")
 # A phone and a county line get this within a second; the diagnostic image follows.
 SIDE, QUALITY = 768, 75
@@ -31,8 +31,8 @@ SIDE, QUALITY = 768, 75
 
 @dataclass(frozen=True)
 class FirstPicture:
-    """`kind` is image, ecg or none; `url` the rendered preview, `frame` how to draw the same frame without loss as
-    JSON, `svg` the ECG on paper, `failure` why not.
+    """`kind` is image, ecg or none; `url` the rendered preview, `frame` how to draw the same without loss
+    (a FirstFrame as JSON), `svg` the ECG on paper, `failure` why not.
     """
 
     kind: str

@@ -11,7 +11,8 @@ export const PAINTED = "frame:painted";
 /** Said to the canvas by whoever takes it away. */
 export const DROPPED = "frame:dropped";
 
-export function drawFirstFrame(section: HTMLElement): void {
+/** Resolves when the worker can paint without the page's thread, or will not paint. */
+export async function drawFirstFrame(section: HTMLElement): Promise<void> {
   const cell = section.querySelector<HTMLElement>(".viewport[data-frame]");
   const preview = cell?.querySelector("img.preview");
   if (!cell || !preview || !("transferControlToOffscreen" in HTMLCanvasElement.prototype)) return;
@@ -24,15 +25,21 @@ export function drawFirstFrame(section: HTMLElement): void {
   const worker = new Worker(new URL("./first_frame_worker.ts", import.meta.url), { type: "module", name: "first frame" });
   const drop = (): void => { worker.terminate(); canvas.remove(); };
   canvas.addEventListener(DROPPED, drop);
-  worker.addEventListener("error", drop);
-  worker.addEventListener("message", ({ data }) => {
-    if (data !== "painted") return drop();
-    if (!canvas.isConnected) return;
-    canvas.dataset["painted"] = "";
-    const isOurs = canvas.dispatchEvent(new CustomEvent(PAINTED, { bubbles: true, cancelable: true }));
-    const mark = cell.querySelector<HTMLElement>(".quality");
-    if (isOurs && mark) markQuality(mark, "lossless");
+  worker.addEventListener("error", () => canvas.dispatchEvent(new Event(DROPPED)));
+  const said = (word: string): Promise<void> => new Promise((resolve) => {
+    worker.addEventListener("message", ({ data }) => { if (data === word) resolve(); });
   });
+  void said("failed").then(() => canvas.dispatchEvent(new Event(DROPPED)));
+  void said("painted").then(() => painted(cell, canvas));
   const offscreen = canvas.transferControlToOffscreen();
   worker.postMessage({ frame, canvas: offscreen }, [offscreen]);
+  await Promise.race([said("ready"), new Promise((resolve) => { canvas.addEventListener(DROPPED, resolve); })]);
+}
+
+function painted(cell: HTMLElement, canvas: HTMLCanvasElement): void {
+  if (!canvas.isConnected) return;
+  canvas.dataset["painted"] = "";
+  const isOurs = canvas.dispatchEvent(new CustomEvent(PAINTED, { bubbles: true, cancelable: true }));
+  const mark = cell.querySelector<HTMLElement>(".quality");
+  if (isOurs && mark) markQuality(mark, "lossless");
 }

@@ -15,10 +15,14 @@ const scope = self as unknown as { onmessage: (event: MessageEvent<Order>) => vo
 const codec = openJph({ locateFile: (name: string) => (name.endsWith(".wasm") ? decoderUrl : name) });
 
 scope.onmessage = ({ data: { frame, canvas } }) => {
-  draw(frame, canvas).then(() => requestAnimationFrame(() => scope.postMessage("painted")), () => scope.postMessage("failed"));
+  const context = canvas.getContext("2d")!;
+  // The browser needs the page's thread for the first touch of a canvas here, and that is soon taken for a second.
+  context.putImageData(new ImageData(1, 1), 0, 0);
+  scope.postMessage("ready");
+  draw(frame, context).then(() => requestAnimationFrame(() => scope.postMessage("painted")), () => scope.postMessage("failed"));
 };
 
-async function draw(frame: FirstFrame, canvas: OffscreenCanvas): Promise<void> {
+async function draw(frame: FirstFrame, context: OffscreenCanvasRenderingContext2D): Promise<void> {
   const answer = await fetch(frame.url, { headers: { Accept: SINGLE_PART }, priority: "high" });
   const type = answer.headers.get("Content-Type") ?? "";
   if (!answer.ok || !/transfer-syntax="?1\.2\.840\.10008\.1\.2\.4\.20[12]"?\s*$/.test(type)) throw new Error(`${answer.status} ${type}`);
@@ -32,8 +36,6 @@ async function draw(frame: FirstFrame, canvas: OffscreenCanvas): Promise<void> {
   const isWhole = width === frame.columns && height === frame.rows && componentCount === 1 && bitsPerSample >= frame.bits_stored
     && bytes.length === width * height * (bitsPerSample > 8 ? 2 : 1);
   if (!isWhole) throw new Error("the frame is not what the page says");
-  canvas.width = width;
-  canvas.height = height;
   const picture = new ImageData(paint(bitsPerSample > 8 ? new Uint16Array(bytes.buffer) : bytes, frame), width, height);
-  canvas.getContext("2d")!.putImageData(picture, 0, 0);
+  context.putImageData(picture, 0, 0);
 }

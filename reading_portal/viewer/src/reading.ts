@@ -8,8 +8,7 @@ import { firstPicturePainted } from "./first_picture";
 boot(async (page) => {
   if (page.kind === "ecg") await (await import("./ecg/reading")).bootEcg(page);
   else {
-    drawFirstFrame(page.section);
-    await firstPicturePainted(page.section);
+    await firstPicturePainted(page.section, drawFirstFrame(page.section));
     await (await import("./images")).bootImages(page);
   }
 });

@@ -1,8 +1,9 @@
-"""Who looked at which study: one audit event per person, study and hour, however many frames that takes."""
+"""Who looked at which study, once for each person, study and hour; and who asked for which list."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import exists, select
@@ -14,6 +15,24 @@ from worklist.people import Who
 
 _told: set[tuple[str, str, str, str, datetime]] = set()
 _lock = threading.Lock()
+
+
+def note_query(
+    database: Database, who: Who, kind: str, *, found: int, searched: Mapping[str, object], now: datetime
+) -> None:
+    """Audit that this person asked for a list that names patients: which, by what, how many rows.
+
+    Of `searched` the names of the words that were given are kept, never the words: they name patients.
+    An empty answer to no search told nothing. In a short transaction of its own, so that a long search
+    keeps no writer waiting.
+    """
+    asked = [name for name, value in searched.items() if value not in (None, "", [])]
+    if not found and not asked:
+        return
+    with database.transaction() as session:
+        audit.record(
+            session, Act.QUERY, "list", f"list:{kind}", by=who.actor, at=now, found=found, searched=asked
+        )
 
 
 def note_view(

@@ -9,13 +9,18 @@ from pathlib import Path
 
 from jinja2.ext import babel_extract
 
+from reading_portal import trail
 from reading_portal.pages import exams, orders, visit, worklist
 from storage.audit import Act
-from storage.institutions import Service
-from storage.jobs import JobState
+from storage.database import Base
+from storage.institutions import ApplicationEntity, Service
+from storage.jobs import UNSAID, JobState
+from tests import audit_words
+from worklist.assignment import SKIP_REASONS
 from worklist.critical_results import Category, CriticalState
 from worklist.orders import TRANSITIONS, OrderState
-from worklist.people import Grade, Role
+from worklist.people import Grade, Practitioner, Role
+from worklist.performed_steps import StepState
 from worklist.reading_tasks import RETURN_REASONS, SUSPEND_REASONS, TaskState
 from worklist.reading_tasks import TRANSITIONS as TASK_TRANSITIONS
 from worklist.recognition import DECLINE_REASONS
@@ -31,8 +36,16 @@ PROBLEMS = {
     "Refused", "Missing", "LostRace", "StaleFence", "WrongState", "Unacceptable", "WrongCredentials",
     "TooManyAttempts", "BadNationalId",
 }  # fmt: skip
+FAILURES = {"NotDelivered", "NotHeard", "PeerUnreachable", "PermanentFailure", "refusal"}
 # These answer with a sentence instead of raising it.
 REFUSERS = {"why_not", "may_read"}
+
+
+def _columns_of(noun: type[Base]) -> tuple[str, ...]:
+    """What a change of such a row can name; keys and secrets are never changed by a form."""
+    kept = {"ae_title", "username", "password_hash", "created_at", "language", "otp_secret", "otp_pending"}
+    return tuple(one.name for one in noun.__table__.columns if one.name not in kept | {"otp_last_step"})
+
 
 VOCABULARIES: dict[str, tuple[str, ...]] = {
     "priority": tuple(Priority),
@@ -65,12 +78,22 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study"),
     "demo-reason": ("bytes", "time"),
     "verdict": ("justified", "unjustified"),
+    "audit-verb": tuple(f"{act} {verb}" for act, verb in audit_words.recorded()),
+    "audit-detail": tuple(trail.DETAILS),
+    "subject": trail.SUBJECTS,
+    "list": trail.LISTS,
+    "skip-reason": SKIP_REASONS,
+    "cancel-reason": ("unmatched",),
+    "proof": ("mpps", "quiet", "quiet-incomplete", "single-object"),
+    "purpose": ("read", "verify"),
+    "step-state": tuple(StepState),
+    "field": ("patient", "accession_number", *_columns_of(ApplicationEntity), *_columns_of(Practitioner)),
 }
 
 
 def spoken() -> set[str]:
     """Sentences by their English text, as the catalogues key them."""
-    return {*_of_templates(), *_of_pages(), *_of_problems(), *visit.SCRIPT_WORDS}
+    return {*_of_templates(), *_of_pages(), *_of_problems(), *_of_failures(), *visit.SCRIPT_WORDS}
 
 
 def said_by_scripts() -> set[str]:
@@ -119,6 +142,15 @@ def _of_problems() -> Iterator[str]:
                     for inner in ast.walk(node):
                         if isinstance(inner, ast.Return) and inner.value is not None:
                             yield from _text(inner.value)
+
+
+def _of_failures() -> Iterator[str]:
+    """Sentences of the node that the administrator reads: why a job waits, why a device was refused."""
+    yield UNSAID
+    for name in ("deliveries", "commitment", "outgoing", "gatekeeper"):
+        for node in ast.walk(ast.parse((ROOT / "dicom_node" / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args and _name(node.func) in FAILURES:
+                yield from _text(node.args[0])
 
 
 def _redirect_codes() -> set[str]:

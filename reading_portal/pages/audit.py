@@ -3,6 +3,7 @@
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -10,8 +11,10 @@ from sqlalchemy import select
 
 from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Visit
+from reading_portal.trail import Teller
 from storage import audit
 from storage.audit import Act, AuditEvent
+from storage.institutions import institution_names
 from worklist.people import Role, names
 
 router = APIRouter(prefix="/admin/audit", dependencies=[Depends(requires(Role.AUDITOR, Role.DIRECTOR))])
@@ -39,30 +42,38 @@ class Asked:
 
 @router.get("")
 def show_audit(visit: Acting, asked: Annotated[Asked, Depends()]) -> Response:
-    rows = _rows(visit, asked)
+    people, places = names(visit.session), institution_names(visit.session)
+    teller = Teller(visit.words, visit.who, people=people, institutions=places)
+    rows = _rows(visit, asked, teller)
     # Who looks at the trail stands in the trail (PS3.15 A.5.3.2, Audit Log Used).
     audit.record(visit.session, Act.QUERY, "read-audit", "audit", by=visit.who.actor, at=visit.now)
     broken = list(islice(audit.broken_links(visit.session), MOST_BROKEN)) if asked.check else None
     return visit.page(
         "audit.html",
         asked=asked,
-        rows=rows,
+        rows=[teller.tell(row) for row in rows],
         acts=list(Act),
         broken=broken,
         count=audit.count(visit.session),
-        people=names(visit.session),
-        length=LENGTH,
+        people=sorted(teller.people.items(), key=lambda one: one[1]),
+        older=f"/admin/audit?{_address(asked, before=rows[-1].seq)}" if len(rows) == LENGTH else "",
+        newest=f"/admin/audit?{_address(asked)}" if asked.before else "",
     )
 
 
-def _rows(visit: Visit, asked: Asked) -> list[AuditEvent]:
+def _address(asked: Asked, **more: int) -> str:
+    said = {"act": asked.act, "actor": asked.actor, "subject": asked.subject, "day": asked.day, **more}
+    return urlencode({name: value for name, value in said.items() if value})
+
+
+def _rows(visit: Visit, asked: Asked, teller: Teller) -> list[AuditEvent]:
     query = select(AuditEvent)
     if asked.act:
         query = query.where(AuditEvent.act == asked.act)
     if asked.actor:
-        query = query.where(AuditEvent.actor == asked.actor)
+        query = query.where(AuditEvent.actor.in_(teller.actors_of(asked.actor)))
     if asked.subject:
-        query = query.where(AuditEvent.subject == asked.subject)
+        query = query.where(AuditEvent.subject.in_(teller.subjects_of(asked.subject)))
     if asked.day:
         begin = datetime.combine(date.fromisoformat(asked.day), time(), tzinfo=visit.words.timezone)
         query = query.where(AuditEvent.at >= begin, AuditEvent.at < begin + timedelta(days=1))

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession
+from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession, TheDatabase
 from reading_portal.routes.studies import find_study
 from reading_portal.shapes import Answer, Key, Sentence, Shape, Uid
+from reading_portal.viewing import note_query
 from worklist import critical_results
 from worklist.critical_results import CriticalResult
 
@@ -59,10 +60,15 @@ def raise_critical_result(
 
 @router.get("")
 def list_critical_results(
-    who: CurrentPractitioner, session: ReadSession, is_open: Annotated[bool, Query(alias="open")] = False
+    who: CurrentPractitioner,
+    session: ReadSession,
+    database: TheDatabase,
+    now: Now,
+    is_open: Annotated[bool, Query(alias="open")] = False,
 ) -> CriticalResults:
     """Critical results that the caller may see, the newest 200; with `open`, the unacknowledged ones."""
     rows = critical_results.critical_results_for(session, who, only_open=is_open)
+    note_query(database, who, "critical-results", found=len(rows), searched={}, now=now)
     return CriticalResults(items=[_seen(row) for row in rows])
 
 

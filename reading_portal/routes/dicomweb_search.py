@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from reading_portal.dicom_json import MEDIA_TYPE, UTF_8, dumps, keyword_of, tag_of, vr_of
 from reading_portal.negotiation import best_media_type
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
+from reading_portal.viewing import note_query
+from storage.audit import Act
 from storage.imaging import Instance, Series, Study
 from storage.matching import ATTRIBUTES, BadKey, Level, find
 from worklist.people import visible_to
@@ -86,6 +88,11 @@ def _search(ask: Asked, level: Level, within: dict[str, str]) -> Response:
             headers["Warning"] = '299 reading-center "There are additional results that can be requested"'
             rows = rows[:limit]
         _include(session, ask.request.query_params.getlist("includefield"), level, rows)
+    if within and rows:  # one study, which stands in the trail once an hour
+        ask.note(within["StudyInstanceUID"], Act.QUERY, "search")
+    elif not within:
+        kind = f"dicomweb-{str(level).lower()}"
+        note_query(ask.database, ask.who, kind, found=len(rows), searched=keys, now=ask.now)
     for row in rows:
         row["00080005"] = UTF_8
         row["00080056"] = {"vr": "CS", "Value": ["ONLINE"]}

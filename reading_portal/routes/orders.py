@@ -23,6 +23,7 @@ from reading_portal.shapes import (
     Shape,
     position,
 )
+from reading_portal.viewing import note_query
 from storage import audit
 from storage.audit import Act
 from worklist import orders, people, recognition, reports
@@ -198,6 +199,8 @@ def place_order(body: PlacedOrder, who: CurrentPractitioner, database: TheDataba
 def list_orders(
     who: CurrentPractitioner,
     session: ReadSession,
+    database: TheDatabase,
+    now: Now,
     accession_number: Annotated[str | None, Query(max_length=64)] = None,
     state: Annotated[list[str] | None, Query()] = None,
     patient: Annotated[str | None, Query(max_length=64)] = None,
@@ -216,6 +219,8 @@ def list_orders(
     )
     page = found[:limit]
     more = len(found) > limit
+    words = {"patient": patient, "accession_number": accession_number}
+    note_query(database, who, "orders", found=len(page), searched=words, now=now)
     return Orders(
         items=[Order(**order_of(row)) for row in page], next_cursor=str(page[-1].id) if more else None
     )

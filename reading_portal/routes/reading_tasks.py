@@ -35,6 +35,7 @@ from reading_portal.shapes import (
     position,
 )
 from reading_portal.signing_room import SigningRoom
+from reading_portal.viewing import note_query
 from worklist import assignment, people, reading_tasks, reports
 from worklist.people import Role, Who, must_have
 from worklist.problems import Unacceptable
@@ -162,6 +163,8 @@ def task_of(row: ReadingTask, names: dict[str, str]) -> dict[str, Any]:
 def list_tasks(
     who: CurrentPractitioner,
     session: ReadSession,
+    database: TheDatabase,
+    now: Now,
     state: Annotated[list[reading_tasks.TaskState] | None, Query()] = None,
     modality: Annotated[str | None, Query(max_length=16)] = None,
     priority: Annotated[Literal["routine", "urgent", "asap", "stat"] | None, Query()] = None,
@@ -184,6 +187,10 @@ def list_tasks(
         offset=offset,
     )
     names = people.names(session)
+    if patient:  # the list names nobody, but this answer tells of the one who was searched for
+        note_query(
+            database, who, "reading-tasks", found=len(found[:limit]), searched={"patient": patient}, now=now
+        )
     return Tasks(
         items=[Task(**task_of(row, names)) for row in found[:limit]],
         next_cursor=str(offset + limit) if len(found) > limit else None,

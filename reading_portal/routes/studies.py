@@ -8,9 +8,10 @@ from pydantic import Field
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession
+from reading_portal.dependencies import CurrentPractitioner, Now, OpenSession, ReadSession, TheDatabase
 from reading_portal.routes.orders import Order, PatientSeen, order_of, patient_seen
 from reading_portal.shapes import Answer, Cursor, Limit, Shape, UidKey, position
+from reading_portal.viewing import note_query
 from storage import audit
 from storage.audit import Act
 from storage.identity import name_matches
@@ -87,6 +88,7 @@ class Match(Shape):
 def list_studies(
     who: CurrentPractitioner,
     session: ReadSession,
+    database: TheDatabase,
     now: Now,
     patient: Annotated[str | None, Query(max_length=64)] = None,
     accession_number: Annotated[str | None, Query(max_length=64)] = None,
@@ -117,6 +119,8 @@ def list_studies(
         query = query.where(Study.study_date <= until)
     rows, next_cursor = _page(session, query, limit, cursor)
     known = _orders_of(session, rows)
+    words = {"patient": patient, "accession_number": accession_number}
+    note_query(database, who, "studies", found=len(rows), searched=words, now=now)
     return Studies(
         items=[StudySeen(**study_of(row, known.get(row.id))) for row in rows], next_cursor=next_cursor
     )
@@ -158,7 +162,12 @@ def look_at_study(
 
 @router.get("/unmatched-studies")
 def list_unmatched_studies(
-    who: CurrentPractitioner, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
+    who: CurrentPractitioner,
+    session: ReadSession,
+    database: TheDatabase,
+    now: Now,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> UnmatchedStudies:
     """Studies that arrived without an order, each with the orders that it may belong to."""
     found = arrivals.unmatched_studies(session, who, limit=limit + 1, before_id=position(cursor))
@@ -173,6 +182,7 @@ def list_unmatched_studies(
         )
         for study in page
     ]
+    note_query(database, who, "unmatched-studies", found=len(page), searched={}, now=now)
     return UnmatchedStudies(items=items, next_cursor=str(page[-1].id) if len(found) > limit else None)
 
 

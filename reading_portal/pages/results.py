@@ -1,5 +1,6 @@
 """What came home: the institution's reports, unread first; critical results that wait to be heard."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -70,6 +71,7 @@ def show_report(visit: Acting, report_id: int, version: int | None = None) -> Re
         heard=acknowledgements(visit.session, report),
         may_acknowledge=is_home and not is_acknowledged(visit.session, report),
         may_add=visit.who.has(Role.READER, Role.REVIEWER) and report.status in FINISHED,
+        at=datetime.fromisoformat,
         people=names(visit.session),
     )
 

@@ -67,6 +67,7 @@ SCRIPT_WORDS = (
     "Something went wrong ({0}).",
     "Take over",
     "Text from {0} is kept on this computer and is newer than the server's.",
+    "Text from {0} is kept on this computer; since then the server has received other words.",
     "The check character fits.",
     "The line is down; what you type is kept here.",
     "The text names the {0} side, the study is of the {1}.",

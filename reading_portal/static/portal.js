@@ -46,7 +46,8 @@ async function translated(sentence) {
 /** What a refused call says, for a person. */
 export function reason(answer) {
   if (answer.status === 0) return say("The line is down; what you type is kept here.");
-  return answer.body.detail || answer.body.title || say("Something went wrong ({0}).", answer.status);
+  const said = answer.body.detail || answer.body.title;
+  return said ? said[0].toUpperCase() + said.slice(1) : say("Something went wrong ({0}).", answer.status);
 }
 
 /** Whether a key belongs to the text that is being written, not to the page. */

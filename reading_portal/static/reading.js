@@ -1,5 +1,6 @@
 // The reading page beside the images: lease, draft, warnings, key images, signature. Images are the viewer's.
 import { call, isTyping, reason, say, toast } from "./portal.js";
+import { signed } from "./proof.js";
 import { warningsOf } from "./report_checks.js";
 import { ReportDraft } from "./report_draft.js";
 
@@ -13,7 +14,8 @@ const HEARTBEAT = 20_000;
 let fence = null, beat = null, unprintable = [], lossless = null;
 
 function announce(text, ...buttons) {
-  banner.replaceChildren(document.createTextNode(text), ...buttons);
+  const sentence = Object.assign(document.createElement("span"), { textContent: text });
+  banner.replaceChildren(sentence, ...buttons);
   banner.hidden = !text;
 }
 function button(text, act) {
@@ -96,7 +98,7 @@ function begin() {
     draft.isLost = true;
     clearInterval(beat);
     for (const one of document.querySelectorAll("#report textarea")) one.readOnly = true;
-    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = true;
+    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign], .tools :is(select, button, input)")) one.disabled = true;
     state("bad", "");
     const holder = await holderName();
     const who = holder ? ` · ${say("{0} holds this exam.", holder)}` : "";
@@ -107,9 +109,10 @@ function begin() {
     const local = draft.kept();
     if (!local) return;
     if (JSON.stringify(local.words) === JSON.stringify(draft.words())) { draft.forget(); return; }
-    if (now.drafted_at && new Date(now.drafted_at) > new Date(local.at)) { draft.forget(); return; }
     const at = new Date(local.at).toLocaleString(document.documentElement.lang, { hour12: false });
-    announce(say("Text from {0} is kept on this computer and is newer than the server's.", at),
+    const isOlder = now.drafted_at && new Date(now.drafted_at) > new Date(local.at);
+    announce(isOlder ? say("Text from {0} is kept on this computer; since then the server has received other words.", at)
+      : say("Text from {0} is kept on this computer and is newer than the server's.", at),
       button(say("Use it"), () => { draft.show(local.words); showKeyImages(); draft.changed(); announce(""); }),
       button(say("Discard it"), () => { draft.forget(); announce(""); }));
   }
@@ -195,8 +198,6 @@ function begin() {
     line.textContent = text;
     line.hidden = !text;
   }
-  /** Six to eight digits are a one-time code, anything else a password: no password here is that short and only digits. */
-  const secret = (text) => (/^\d{6,8}$/.test(text) ? { otp: text } : { password: text });
   async function attempt(dialog, work) {
     const send = dialog.querySelector(".end button:last-child");
     send.disabled = true;
@@ -207,11 +208,7 @@ function begin() {
     problem(dialog, reason(answer));
     return false;
   }
-  async function proven(step, json, typed) {
-    const first = await call("POST", path(step), { ...json, ...secret(typed) });
-    // A password of digits only, on an account without a one-time code.
-    return first.status === 403 && "otp" in secret(typed) && typed.length >= 8 ? call("POST", path(step), { ...json, password: typed }) : first;
-  }
+  const proven = (step, json, typed) => signed(path(step), json, typed);
   document.getElementById("sign-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const field = event.target.elements.secret;

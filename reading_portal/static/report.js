@@ -1,17 +1,23 @@
 // Addendum and withdrawal: signed on the spot.
-import { call, reason } from "./portal.js";
+import { reason } from "./portal.js";
+import { signed } from "./proof.js";
 
-for (const form of document.querySelectorAll("form[data-report]")) form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { secret, ...said } = Object.fromEntries(new FormData(form));
-  const proof = /^\d{6,8}$/.test(secret) ? { otp: secret } : { password: secret };
-  const send = form.querySelector(".end button:last-child");
+for (const form of document.querySelectorAll("form[data-report]")) {
   const line = form.querySelector("[data-problem]");
-  send.disabled = true;
-  const answer = await call("POST", form.dataset.report, { ...said, ...proof });
-  send.disabled = false;
-  if (answer.ok) { location.href = location.pathname; return; }
-  line.textContent = reason(answer);
-  line.hidden = false;
-  form.elements.secret.value = "";
-});
+  const send = form.querySelector(".end button:last-child");
+  const secret = form.elements.secret;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { secret: typed, ...said } = Object.fromEntries(new FormData(form));
+    send.disabled = true;
+    const answer = await signed(form.dataset.report, said, typed);
+    send.disabled = false;
+    secret.value = "";
+    if (answer.ok) { location.href = location.pathname; return; }
+    line.textContent = reason(answer);
+    line.hidden = false;
+    secret.focus();
+  });
+  // What was written stays for the next try, the secret does not.
+  form.closest("dialog").addEventListener("close", () => { secret.value = ""; line.hidden = true; });
+}

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
+from reading_portal.pages.worklist import MODALITIES
 from storage.institutions import ApplicationEntity, Institution, Service
 from worklist.devices import Device, add_device, all_devices, change_device, find_device, last_seen
 from worklist.people import Role
@@ -50,12 +51,13 @@ def add(visit: Acting, form: Annotated[DeviceForm, Form()]) -> Response:
     return visit.go("/admin/devices?said=device-added")
 
 
-@router.get("/{ae_title}")
+# A title may hold a slash.
+@router.get("/{ae_title:path}")
 def show_device(visit: Looking, ae_title: str) -> Response:
     return _form(visit, _shown(find_device(visit.session, ae_title, by=visit.who)), is_new=False)
 
 
-@router.post("/{ae_title}")
+@router.post("/{ae_title:path}")
 def change(visit: Acting, ae_title: str, form: Annotated[DeviceForm, Form()]) -> Response:
     try:
         change_device(visit.session, ae_title, _device(form), by=visit.who, now=visit.now)
@@ -96,7 +98,9 @@ def _shown(row: ApplicationEntity) -> DeviceForm:
 
 def _form(visit: Visit, form: DeviceForm, *, is_new: bool, problem: str = "", status: int = 200) -> Response:
     places = visit.session.execute(
-        select(Institution.code, Institution.name).where(Institution.is_active).order_by(Institution.code)
+        select(Institution.code, Institution.name)
+        .where(Institution.is_active | (Institution.code == form.institution))
+        .order_by(Institution.code)
     ).all()
     return visit.page(
         "device.html",
@@ -106,4 +110,5 @@ def _form(visit: Visit, form: DeviceForm, *, is_new: bool, problem: str = "", st
         problem=problem,
         places=places,
         services=list(Service),
+        modalities=MODALITIES,
     )

@@ -147,7 +147,9 @@ def _form(
     visit: Visit, form: PersonForm, row: Practitioner | None, *, problem: str = "", status: int = 200
 ) -> Response:
     places = visit.session.execute(
-        select(Institution.code, Institution.name).where(Institution.is_active).order_by(Institution.code)
+        select(Institution.code, Institution.name)
+        .where(Institution.is_active | (Institution.code == form.institution))
+        .order_by(Institution.code)
     ).all()
     return visit.page(
         "person.html",

@@ -197,7 +197,8 @@ def _history(visit: Visit, order: ServiceRequest) -> list[dict[str, Any]]:
             "actor": people.get(event.actor, event.actor.removeprefix("ae:")),
         }
         for event in audit.history(visit.session, order.subject)
-        if event.act != Act.VIEW
+        # An accepted exam leaves two traces, the decision and the order's end: one line says it.
+        if event.act != Act.VIEW and event.verb != "recognise"
     ]
 
 

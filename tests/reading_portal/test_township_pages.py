@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from storage.audit import AuditEvent
 from storage.database import utc_now
 from storage.imaging import Patient
-from tests.builders import a_dataset, an_exam, keep, settle_exam
+from tests.builders import ZHANG, a_dataset, an_exam, keep, settle_exam
 from tests.cast import password_of
 from tests.reading_portal.conftest import Portal
 from worklist.orders import NewPatient, ServiceRequest
@@ -94,10 +94,8 @@ def test_an_order_is_made_for_a_study_that_came_without_one(quick_portal: Portal
 
 def test_declining_an_equivalent_exam_through_the_page_takes_a_coded_reason(quick_portal: Portal) -> None:
     earlier = an_exam(quick_portal.database, quick_portal.objects)
-    with quick_portal.database.reading() as session:
-        patient = session.scalars(select(Patient)).one()
-        person = {"patient_id": patient.patient_id, "name": "张三", "name_phonetic": "Zhang San"}
-        person |= {"sex": patient.sex, "birth_date": str(patient.birth_date)}
+    person = {"patient_id": ZHANG.patient_id, "name": ZHANG.name, "name_phonetic": ZHANG.name_phonetic}
+    person |= {"sex": ZHANG.sex, "birth_date": str(ZHANG.birth_date)}
     browser, token = quick_portal.browser("li")
     order = sent(browser, "/orders/new", csrf_token=token, **ORDER | person).headers["location"].split("?")[0]
     said = {
@@ -118,6 +116,23 @@ def test_declining_an_equivalent_exam_through_the_page_takes_a_coded_reason(quic
     with quick_portal.database.reading() as session:
         (record,) = session.scalars(select(RecognitionRecord)).all()
         assert (record.decision, record.reason) == ("decline", "condition-changed")
+
+
+def test_an_accepted_exam_closes_the_order_and_is_told_once(quick_portal: Portal) -> None:
+    earlier = an_exam(quick_portal.database, quick_portal.objects)
+    browser, token = quick_portal.browser("li")
+    person = {"patient_id": ZHANG.patient_id, "name": ZHANG.name, "name_phonetic": ZHANG.name_phonetic}
+    person |= {"sex": ZHANG.sex, "birth_date": str(ZHANG.birth_date)}
+    order = sent(browser, "/orders/new", csrf_token=token, **ORDER | person).headers["location"].split("?")[0]
+
+    sent(
+        browser, f"{order}/recognition", csrf_token=token, candidate=earlier.study_instance_uid,
+        decision="accept", patient_informed="true",
+    )  # fmt: skip
+    shown = browser.get(order, headers=HTML).text
+
+    assert "已互认" in shown
+    assert shown.count("采用同类检查") == 1 and "采用互认结果" not in shown
 
 
 def test_a_one_time_code_is_set_up_used_and_given_up_on_the_profile_page(quick_portal: Portal) -> None:
@@ -193,6 +208,9 @@ def test_a_read_back_that_says_too_little_is_kept_in_its_field(quick_portal: Por
 
     assert back.status_code == 422
     assert 'name="read_back" value="。"' in back.text
+    # The list refreshes itself while somebody types: htmx keeps an element that has an id and says so.
+    refreshed = browser.get("/results/list", headers=HTML).text
+    assert re.search(r'<input id="read-back-\d+" hx-preserve name="read_back" value=""', refreshed)
 
 
 def test_a_preliminary_report_is_genuine_but_not_shown_as_final(quick_portal: Portal) -> None:

@@ -26,6 +26,10 @@ COLUMN, LINE = 20, 38
 ROOM = {"facts": COLUMN, "version_line": COLUMN, "signatories": COLUMN}
 
 
+# What a version after the first final one is called on the page, before it says which one it supersedes.
+RESTATED = ("amended", "appended")
+
+
 def report_form(content: ReportContent) -> dict[str, Any]:
     """Everything that `print/report.typ` prints but the pictures, as strings in the order of the page."""
     plain = json.loads(canonical_json(content))
@@ -119,7 +123,10 @@ def _notices(plain: Plain, words: Words, content: ReportContent) -> Iterator[Pla
         head = f"{words['critical']}  {how_soon}".rstrip()
         yield _notice("alarm", head, _lines(critical.statement), small)
     if content.supersedes_version is not None:
-        yield _notice("amber", words["supersedes"].format(content.version, content.supersedes_version), [])
+        head = words["supersedes"].format(content.version, content.supersedes_version)
+        if content.status in RESTATED:
+            head = f"{_capital(_catalogue(words).code('report-status', content.status))}  {head}"
+        yield _notice("amber", head, [])
     for addendum in content.addenda:
         reason = f"{words['addendum_reason']}  {addendum.reason}"
         yield _notice(

@@ -183,7 +183,7 @@ def test_an_addendum_stands_on_page_one_with_the_version_it_supersedes(tmp_path:
     assert "欧阳淼" in squeezed(text_of(pdf, tmp_path, f=2))
     assert "与2024-03外院片对比" in first
     assert "获得外院资料" in first
-    assert "本版为第3版，取代第2版" in first
+    assert "补充报告本版为第3版，取代第2版" in first
 
 
 def test_a_withdrawn_report_says_why_before_anything_else(tmp_path: Path) -> None:

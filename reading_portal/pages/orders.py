@@ -35,19 +35,21 @@ from worklist.turnaround import Pathway, Priority
 router = APIRouter()
 orderers = [Depends(requires(Role.TECHNICIAN, Role.CLINICIAN))]
 
+PLAIN_FILM = (
+    "CHEST", "ABDOMEN", "SKULL", "CSPINE", "TSPINE", "LSPINE", "PELVIS", "SHOULDER", "ELBOW", "WRIST", "HAND",
+    "HIP", "KNEE", "LEG", "ANKLE", "FOOT",
+)  # fmt: skip
 # Which parts the form offers for each modality: DICOM's Body Part Examined (PS3.16 Annex L).
 BODY_PARTS: dict[str, tuple[str, ...]] = {
-    "CT": ("CHEST", "HEAD", "ABDOMEN", "PELVIS", "NECK", "CSPINE", "LSPINE", "HEART"),
-    "DX": ("CHEST", "ABDOMEN", "CSPINE", "LSPINE", "PELVIS", "SHOULDER", "ELBOW", "WRIST", "HAND", "HIP",
-           "KNEE", "ANKLE", "FOOT"),
-    "CR": ("CHEST", "ABDOMEN", "CSPINE", "LSPINE", "PELVIS", "SHOULDER", "ELBOW", "WRIST", "HAND", "HIP",
-           "KNEE", "ANKLE", "FOOT"),
-    "MR": ("BRAIN", "CSPINE", "LSPINE", "KNEE", "ABDOMEN", "PELVIS"),
+    "CT": ("CHEST", "HEAD", "ABDOMEN", "PELVIS", "NECK", "CSPINE", "TSPINE", "LSPINE", "HEART"),
+    "DX": PLAIN_FILM,
+    "CR": PLAIN_FILM,
+    "MR": ("BRAIN", "CSPINE", "TSPINE", "LSPINE", "KNEE", "ABDOMEN", "PELVIS"),
     "US": ("ABDOMEN", "THYROID", "BREAST", "HEART", "PELVIS", "KIDNEY", "NECK"),
     "MG": ("BREAST",),
     "ECG": ("HEART",),
 }  # fmt: skip
-PAIRED = ("SHOULDER", "ELBOW", "WRIST", "HAND", "HIP", "KNEE", "ANKLE", "FOOT")
+PAIRED = ("SHOULDER", "ELBOW", "WRIST", "HAND", "HIP", "KNEE", "LEG", "ANKLE", "FOOT")
 SIDES = ("L", "R", "B")
 
 

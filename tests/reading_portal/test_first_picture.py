@@ -9,9 +9,10 @@ from tests.reading_portal.conftest import Portal
 pytestmark = pytest.mark.skipif(not bundle("image").script, reason="the viewer's bundle has not been built")
 
 
-def test_the_image_viewer_names_its_worker_and_the_decoder_of_what_we_serve() -> None:
+def test_the_image_viewer_names_its_workers_and_the_decoder_of_what_we_serve() -> None:
     parts = bundle("image").everything
 
+    assert any("first_frame_worker" in part for part in parts)
     assert any("decodeImageFrameWorker" in part for part in parts)
     assert any("openjph" in part and part.endswith(".wasm") for part in parts)
     for part in parts:

@@ -16,9 +16,10 @@ const codec = openJph({ locateFile: (name: string) => (name.endsWith(".wasm") ? 
 
 scope.onmessage = ({ data: { frame, canvas } }) => {
   const context = canvas.getContext("2d")!;
-  // The browser needs the page's thread for the first touch of a canvas here, and that is soon taken for a second.
+  // The browser needs the page's thread for the first touch of a canvas here and to show its first picture, and that
+  // thread is soon taken for a second. So there is a first picture at once: nothing, transparent.
   context.putImageData(new ImageData(1, 1), 0, 0);
-  scope.postMessage("ready");
+  requestAnimationFrame(() => requestAnimationFrame(() => scope.postMessage("ready")));
   draw(frame, context).then(() => requestAnimationFrame(() => scope.postMessage("painted")), () => scope.postMessage("failed"));
 };
 

@@ -126,8 +126,9 @@ function begin() {
   function insert(option, isNormal) {
     if (!option) return;
     const { findings, impression } = form.elements;
+    // Pressing the key twice writes it once.
     for (const [field, text] of [[findings, option.dataset.findings], [impression, option.dataset.impression]])
-      field.value = field.value.trim() ? `${field.value.trimEnd()}\n${text}` : text;
+      if (!field.value.includes(text)) field.value = field.value.trim() ? `${field.value.trimEnd()}\n${text}` : text;
     draft.template = option.value;
     if (isNormal) { form.querySelector('[name=positive][value="false"]').checked = true; toast(say("Normal report inserted. Check every sentence.")); }
     form.dispatchEvent(new Event("input"));

@@ -81,6 +81,9 @@ for (const one of document.querySelectorAll("[data-confirm]")) {
   one.addEventListener("submit", (event) => { if (!window.confirm(one.dataset.confirm)) { event.preventDefault(); event.stopImmediatePropagation(); } }, true);
 }
 
+// On a telephone the rooms are one long line: the one where we are comes into view.
+document.querySelector(".rooms [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+
 const live = document.querySelector("[data-live]");
 function mark(isLive) {
   if (!live) return;

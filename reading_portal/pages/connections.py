@@ -17,6 +17,7 @@ from storage import audit, jobs
 from storage.audit import Act, AuditEvent
 from storage.imaging import ArrivalState, QuarantinedInstance, Study
 from storage.jobs import Job, JobState
+from storage.settings import Settings
 from worklist.devices import all_devices, last_seen
 from worklist.orders import ServiceRequest
 from worklist.people import Role
@@ -32,12 +33,12 @@ FULL = 0.9
 
 @router.get("/connections")
 def show_connections(visit: Looking, settings: TheSettings) -> Response:
-    return visit.page("connections.html", **_what_is(visit, settings.data))
+    return visit.page("connections.html", **_what_is(visit, settings))
 
 
 @router.get("/connections/list")
 def show_list(visit: Looking, settings: TheSettings) -> Response:
-    return visit.part("_connection_list.html", **_what_is(visit, settings.data))
+    return visit.part("_connection_list.html", **_what_is(visit, settings))
 
 
 @router.post("/jobs/{job_id}/revive")
@@ -49,8 +50,8 @@ def revive(visit: Acting, job_id: int) -> Response:
     return visit.go("/admin/connections?said=job-revived")
 
 
-def _what_is(visit: Visit, data: Path) -> dict[str, Any]:
-    session, now = visit.session, visit.now
+def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
+    session, now, data = visit.session, visit.now, settings.data
     seen = last_seen(session)
     disk = shutil.disk_usage(data)
     stuck = list(
@@ -94,6 +95,7 @@ def _what_is(visit: Visit, data: Path) -> dict[str, Any]:
         "stuck": stuck,
         "quarantined": quarantined,
         "refused": refused,
+        "own_title": settings.ae_title,
         "figures": _figures(session),
         "disk": {"used": disk.used, "total": disk.total, "share": disk.used / disk.total},
         "is_full": disk.used / disk.total > FULL,

@@ -58,7 +58,7 @@ class Words:
         return self.codes.get((vocabulary, value)) or value if value else ""
 
     def body_part(self, code: str | None, laterality: str | None = None) -> str:
-        """DICOM's Body Part Examined with its side: 左膝关节, left knee, knee (both); empty where there is none."""
+        """Body Part Examined with its side: 左膝关节, left knee, knee (both); empty where there is none."""
         side, part = self.code("laterality", laterality), self.code("body-part", code)
         if self.is_chinese or not (side and part):
             return side + part

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from worklist.issuing import Prepared, prepare
 from worklist.people import Practitioner, Role, Who, may_read, must_have, who
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
-from worklist.report_content import AddendumText, Signatory
+from worklist.report_content import AddendumText, content_of
 from worklist.report_facts import signatory
 from worklist.reports import FINISHED, DiagnosticReport, ReportStatus, version_of
 
@@ -86,14 +86,5 @@ def _words_of_current(session: Session, report: DiagnosticReport, by: Who, now: 
         "findings": said["findings"],
         "impression": tuple(said["impression"]),
         "recommendation": said["recommendation"],
-        "addenda": tuple(
-            AddendumText(
-                text=one["text"],
-                reason=one["reason"],
-                author=Signatory(
-                    **(one["author"] | {"signed_at": datetime.fromisoformat(one["author"]["signed_at"])})
-                ),
-            )
-            for one in said.get("addenda", [])
-        ),
+        "addenda": content_of(said).addenda,
     }

@@ -27,7 +27,7 @@ from worklist.people import Practitioner, Role, Who, may_read, must_have, who
 from worklist.policy import read_policy
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
 from worklist.reading_tasks import ReadingTask, TaskState, held
-from worklist.report_content import ReportContent, canonical_json, content_hash
+from worklist.report_content import ReportContent, canonical_json, content_hash, content_of
 from worklist.report_facts import facts_of
 from worklist.reports import (
     FINISHED,
@@ -233,6 +233,8 @@ def prepare(
 ) -> Prepared:
     policy = read_policy(session)
     previous = version_of(session, report) if report.current_version else None
+    # Later words stay with the report, whatever is written anew beside them.
+    more.setdefault("addenda", content_of(previous.content).addenda if previous is not None else ())
     manifest = _manifest(session, report.study)
     version = (report.current_version or 0) + 1
     words = {

@@ -308,11 +308,15 @@ def _machine_copy(reader: PdfFileReader) -> bytes | None:
 
 
 def _last_responsible(content: dict[str, Any]) -> str | None:
-    """The username whose seal completes this version; None where the version does not say."""
-    if content.get("status") == "entered-in-error":
+    """The username whose seal completes this version; None where the version does not say.
+
+    An amended report carries its earlier addenda along, but it is its author's and reviewer's again.
+    """
+    status, addenda = content.get("status"), content.get("addenda") or []
+    if status == "entered-in-error":
         return None
-    addenda = content.get("addenda") or []
-    person = addenda[-1]["author"] if addenda else content.get("reviewer") or content.get("author")
+    is_addendum = status == "appended" and addenda
+    person = addenda[-1]["author"] if is_addendum else content.get("reviewer") or content.get("author")
     return str(person["username"]) if person else None
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from storage.database import utc_now
 from storage.jobs import Job
-from tests.builders import a_dataset, an_exam, keep
+from tests.builders import a_dataset, an_exam, keep, settle_exam
 from tests.cast import person
 from tests.signing import WORDS, append, issue_prepared, prepare, sign, withdraw, write
 from worklist.issuing import content_to_sign, impression_lines, reject
@@ -192,6 +192,20 @@ def test_an_addendum_is_a_new_version_and_the_old_one_stays_word_for_word(databa
         assert version_of(session, report, 1).content == first.content
         assert verification(session, first.verify_token).standing == Standing.SUPERSEDED
         assert verification(session, third.verify_token).standing == Standing.CURRENT
+
+
+def test_later_words_stay_with_a_report_that_is_amended_after_late_images(database, objects):
+    exam = an_exam(database, objects)
+    first = sign(database, objects, exam.task_id, "chen")
+    append(database, objects, first.report_id, "wu", "建议三个月复查。")
+    late = a_dataset(study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number)
+    keep(database, objects, late)
+    task_id = settle_exam(database, exam.study_instance_uid)
+
+    amended = sign(database, objects, task_id, "chen")
+
+    assert amended.status == ReportStatus.AMENDED
+    assert [one["text"] for one in amended.content["addenda"]] == ["建议三个月复查。"]
 
 
 def test_a_withdrawn_report_is_said_to_be_withdrawn_whichever_version_is_asked(database, objects):

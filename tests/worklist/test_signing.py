@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import multiprocessing
 import random
@@ -17,7 +18,7 @@ from pyhanko.pdf_utils.writer import PageObject
 from reading_portal.documents import compose_report
 from tests.written_reports import CHEN, WU, ct_report, slice_picture
 from worklist.authority import CentreAuthority
-from worklist.report_content import content_hash
+from worklist.report_content import AddendumText, content_hash
 from worklist.signing import (
     SealProblem,
     SealVerdict,
@@ -151,6 +152,19 @@ def test_a_file_cut_back_to_the_authors_revision_is_incomplete_where_the_page_na
     assert judged.is_whole and not judged.is_valid
     assert judged.problems == (SealProblem.INCOMPLETE,)
     assert not verdict(authority, by_both[:-1]).is_valid
+
+
+def test_an_amended_report_with_an_earlier_addendum_is_its_authors_and_reviewers_again(
+    authority: CentreAuthority,
+) -> None:
+    another = dataclasses.replace(WU, username="sun", name="孙立", signed_at=SIGNED_AT)
+    addendum = AddendumText(text="建议三个月复查。", reason="补充", author=another)
+    amended = dataclasses.replace(ct_report(), status="amended", addenda=(addendum,))
+    pdf = compose_report(amended, verify_url="https://c.example/verify/t")
+    by_author = sealed(authority, pdf, "陈雨", "reed", "报告签发")
+
+    assert verdict(authority, by_author).problems == (SealProblem.INCOMPLETE,)
+    assert verdict(authority, sealed(authority, by_author, "吴敏", "wumin", "报告审核")).is_valid
 
 
 def test_a_seal_of_another_authority_is_not_ours(

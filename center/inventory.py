@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, null, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from storage.database import Base, Database
 from storage.imaging import Instance, QuarantinedInstance
-from storage.instances import object_hash
+from storage.instances import object_hash, object_seal
 from storage.objects import ObjectStore
 from worklist.reports import ReportVersion
 
@@ -22,21 +22,32 @@ READERS = 4  # an object store answers several questions at once; a disk does no
 
 @dataclass(frozen=True)
 class Holding:
-    """A table whose rows point at objects: the name of the thing, its key and the SHA-256 of its bytes."""
+    """A table whose rows point at objects: the name of the thing, its key and the hash of its bytes.
+
+    `offset` is where an instance's dataset begins: its hash is a seal over meta information and dataset.
+    """
 
     table: type[Base]
     name: InstrumentedAttribute[Any]
     key: InstrumentedAttribute[Any]
     sha256: InstrumentedAttribute[Any]
+    offset: InstrumentedAttribute[Any] | None = None
 
 
 HOLDINGS = (
-    Holding(Instance, Instance.sop_instance_uid, Instance.object_key, Instance.object_sha256),
+    Holding(
+        Instance,
+        Instance.sop_instance_uid,
+        Instance.object_key,
+        Instance.object_sha256,
+        Instance.dataset_offset,
+    ),
     Holding(
         QuarantinedInstance,
         QuarantinedInstance.sop_instance_uid,
         QuarantinedInstance.object_key,
         QuarantinedInstance.object_sha256,
+        QuarantinedInstance.dataset_offset,
     ),
     Holding(ReportVersion, ReportVersion.verify_token, ReportVersion.pdf_key, ReportVersion.pdf_sha256),
 )
@@ -75,23 +86,33 @@ def _hashed(
 ) -> Iterator[tuple[str, str, str, str | None]]:
     with ThreadPoolExecutor(READERS) as readers:
         for rows in _batches(database, holding):
-            hashes = readers.map(lambda row: object_hash(objects, row[1]), rows)
-            for (name, key, expected), found in zip(rows, hashes, strict=True):
+            hashes = readers.map(lambda row: _hash(objects, row[1], row[3]), rows)
+            for (name, key, expected, _), found in zip(rows, hashes, strict=True):
                 yield name, key, expected, found
 
 
-def _batches(database: Database, holding: Holding) -> Iterator[list[tuple[str, str, str]]]:
+def _hash(objects: ObjectStore, key: str, offset: int | None) -> str | None:
+    return object_hash(objects, key) if offset is None else object_seal(objects, key, offset)
+
+
+def _batches(database: Database, holding: Holding) -> Iterator[list[tuple[str, str, str, int | None]]]:
     """The rows in the order of their keys, a short look at a time; none is open while bytes are read."""
     after = ""
     while True:
-        question: Select[tuple[Any, Any, Any]] = (
-            select(holding.name, holding.key, holding.sha256)
+        question: Select[tuple[Any, Any, Any, Any]] = (
+            select(
+                holding.name,
+                holding.key,
+                holding.sha256,
+                null() if holding.offset is None else holding.offset,
+            )
             .where(holding.key > after)
             .order_by(holding.key)
             .limit(BATCH)
         )
         with database.reading() as session:
-            rows = [(str(name), str(key), str(sha256)) for name, key, sha256 in session.execute(question)]
+            found = session.execute(question)
+            rows = [(str(name), str(key), str(sha256), offset) for name, key, sha256, offset in found]
         if not rows:
             return
         yield rows

@@ -16,8 +16,8 @@ from dicom_node.contexts import (
 from dicom_node.find import ANSWERED_IN
 from dicom_node.statuses import OUTCOMES, REJECTIONS, Status
 from storage.elements import MAX_DEPTH, MAX_ELEMENTS, MAX_HEADER_BYTES
-from storage.headers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.institutions import Service
+from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 LIMITS = {
     "Longest PDU that is received": f"{upper_layer.MAXIMUM_PDU} bytes",

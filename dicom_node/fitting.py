@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from storage.headers import meta_bytes
+from storage.part10 import meta_bytes
 
 NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, "1.2.840.10008.1.2.1.99"}
 

@@ -30,8 +30,10 @@ from dicom_node.statuses import Status, fields_for, status_for
 from dicom_node.upper_layer import MAXIMUM_PDU
 from storage.audit import Actor
 from storage.database import Database
-from storage.headers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from storage.healing import heal
+from storage.ingest import Ingest
 from storage.objects import ObjectStore
+from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.settings import Settings
 
 log = logging.getLogger("reading_center.dicom")
@@ -59,6 +61,7 @@ class Node:
         self.settings = settings
         self.database = database
         self.objects = objects
+        self.ingest = Ingest(database, objects)
         self.places = Places()
         self.log = AssociationLog(database)
         self.spool = Path(settings.data) / "spool"
@@ -87,6 +90,7 @@ class Node:
             logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
         self.spool.mkdir(parents=True, exist_ok=True)
+        heal(self.database, self.objects)  # before anybody asks for what a power cut has hidden
         settings = self.settings
         if settings.dicom_port:
             self._plain = Listener(settings.dicom_host, settings.dicom_port, welcome=self._welcome)
@@ -108,6 +112,7 @@ class Node:
             if listener is not None:
                 listener.stop()
         self._end_associations()
+        self.ingest.close()
         self.log.stop()
 
     def _end_associations(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dicom_node.exchange import Exchange
 from dicom_node.statuses import OutOfResources, Status, WrongRequest, status_of
-from storage.headers import meta_bytes, read_header
-from storage.instances import Outcome, Sender, keep_instance
+from storage.headers import Header, read_header
+from storage.indexing import Kept, Outcome, Sender
 from storage.institutions import Service
 
 if TYPE_CHECKING:
@@ -35,22 +34,26 @@ def store(node: Node, exchange: Exchange) -> None:
         raise WrongRequest("the dataset is of another SOP class than the command")
     if header.sop_instance_uid != str(request.AffectedSOPInstanceUID):
         raise WrongRequest("the dataset is another instance than the command")
-    kept = keep_instance(
-        node.database,
-        node.objects,
-        header=header,
-        meta=meta_bytes(
-            header.sop_class_uid,
-            header.sop_instance_uid,
-            exchange.transfer_syntax,
-            exchange.device.ae_title,
-        ),
-        dataset=io.BytesIO(whole) if isinstance(whole, bytes) else whole,
-        sender=Sender(exchange.device.ae_title, exchange.device.institution_code, exchange.source),
-    )
+    sender = Sender(exchange.device.ae_title, exchange.device.institution_code, exchange.source)
+    kept = _kept(node, header, whole, sender)
     exchange.association.note_study(kept.study_instance_uid)
     if kept.outcome is Outcome.QUARANTINED:
         log.warning(
             "quarantined %s from %s: %s", kept.sop_instance_uid, exchange.device.ae_title, kept.reason
         )
     exchange.answer(*status_of(kept))
+
+
+def _kept(node: Node, header: Header, dataset: bytes | BinaryIO, sender: Sender) -> Kept:
+    if isinstance(dataset, bytes):
+        return node.ingest.keep(header, dataset, sender=sender)
+    large = node.ingest.begin(
+        header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid, sender=sender
+    )
+    try:
+        dataset.seek(0)
+        while piece := dataset.read(1 << 20):
+            large.write(piece)
+        return node.ingest.finish(large, header)
+    finally:
+        large.abandon()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -102,7 +102,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """One unit of work: committed whole when the block ends, gone whole when it raises."""
-        with self._one_writer(), self._sessions() as session:
+        with self.one_writer(), self._sessions() as session:
             try:
                 yield session
                 session.flush()
@@ -136,16 +136,38 @@ class Database:
                 with self.transaction() as session:
                     return work(session)
             except (IntegrityError, OperationalError) as error:
-                if attempt == attempts or not _is_collision(error):
+                if attempt == attempts or not is_collision(error):
                     raise
                 time.sleep(random.uniform(0.0, 0.01 * 2**attempt))
         raise AssertionError("unreachable")
+
+    def unflushed(self) -> Connection:
+        """A connection whose commits survive a crash of ours but, on SQLite, not a power cut.
+
+        For rows that can be made again from what is durable (`storage.healing`), and for these only. Begin
+        its transactions inside `one_writer()`. On PostgreSQL it is a connection like any other: the server
+        may lose its power without our noticing.
+        """
+        connection = self.engine.connect()
+        connection.detach()
+        if self.is_sqlite:
+            _driver(connection).execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def autocommitting(self) -> Connection:
+        """A connection for single looks, each of which sees what was committed before it."""
+        connection = self.engine.connect()
+        connection.detach()
+        if not self.is_sqlite:
+            _driver(connection).autocommit = True
+        return connection
 
     def dispose(self) -> None:
         self.engine.dispose()
 
     @contextmanager
-    def _one_writer(self) -> Iterator[None]:
+    def one_writer(self) -> Iterator[None]:
+        """Held by every transaction that writes."""
         if not self.is_sqlite:
             yield
             return
@@ -167,12 +189,17 @@ def after_commit(session: Session, afterwards: Callable[[], None]) -> None:
     session.info.setdefault("after_commit", []).append(afterwards)
 
 
-def _is_collision(error: IntegrityError | OperationalError) -> bool:
+def is_collision(error: DBAPIError) -> bool:
+    """Whether another writer got there first: the transaction is simply told again."""
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return state in COLLISIONS
     text = str(error.orig)
     return "locked" in text or "UNIQUE constraint failed" in text
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -14,11 +13,7 @@ from storage.rejections import InstanceRejected, Unacceptable
 from storage.uids import is_uid
 from storage.windows import DEFLATED
 
-__all__ = ["Header", "InstanceRejected", "Unacceptable", "meta_bytes", "read_header"]
-
-# A random UUID under 2.25 (PS3.5 B.2), fixed for this implementation.
-IMPLEMENTATION_CLASS_UID = "2.25.190146893826480637145193742067350421513"
-IMPLEMENTATION_VERSION_NAME = "READINGCENTER01"
+__all__ = ["Header", "InstanceRejected", "Unacceptable", "read_header"]
 
 NATIVE = {IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", DEFLATED}
 
@@ -151,28 +146,6 @@ def read_header(source: bytes | bytearray | memoryview | BinaryIO, transfer_synt
         encoding=encoding,
         **found,
     )
-
-
-def meta_bytes(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae: str) -> bytes:
-    """Preamble, DICM and file meta information (PS3.10 7.1): before a dataset, they make a Part 10 file."""
-    group = b"".join(
-        [
-            b"\x02\0\x01\0OB\0\0" + struct.pack("<L", 2) + b"\0\x01",
-            _meta(0x0002, b"UI", sop_class_uid, b"\0"),
-            _meta(0x0003, b"UI", sop_instance_uid, b"\0"),
-            _meta(0x0010, b"UI", transfer_syntax_uid, b"\0"),
-            _meta(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
-            _meta(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
-            _meta(0x0016, b"AE", calling_ae, b" "),
-        ]
-    )
-    return bytes(128) + b"DICM" + b"\x02\0\0\0UL\x04\0" + struct.pack("<L", len(group)) + group
-
-
-def _meta(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
-    value = text.encode("ascii", "replace")
-    value += padding * (len(value) % 2)
-    return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 
 
 def _identifier(element: Element | None, keyword: str) -> str:

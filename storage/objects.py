@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -18,6 +19,8 @@ from minio import Minio
 from minio.error import S3Error
 
 CHUNK = 1 << 20
+MOST_FOLDERS = 4096
+IN_MEMORY = 4 << 20
 
 
 class ObjectMissing(LookupError):
@@ -28,7 +31,29 @@ class ObjectExists(ValueError):
     """An object is written once; its key was already taken."""
 
 
+class Draft(Protocol):
+    """An object while it is written. It does not exist before `keep` returns."""
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Append a piece."""
+
+    def patch(self, at: int, piece: bytes) -> None:
+        """Write over what stands at `at`."""
+
+    def keep(self) -> None:
+        """Make the object durable under its key."""
+
+    def abandon(self) -> None:
+        """Forget what was written; harmless after `keep`."""
+
+
 class ObjectStore(Protocol):
+    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Keep these pieces, joined, under a key that was never used, durably."""
+
+    def draft(self, key: str) -> Draft:
+        """Begin an object that is larger than memory should hold. Raises ObjectExists."""
+
     def put(self, key: str, content: BinaryIO, length: int) -> None:
         """Keep `length` bytes of `content` under `key`, durably. Raises ObjectExists."""
 
@@ -71,35 +96,39 @@ def open_store(url: str) -> ObjectStore:
 
 
 class FolderStore:
-    """Objects as files: written to their final, never reused name, then file and folder are flushed."""
+    """Objects as files: written to their final, never reused name, then flushed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._folders: set[Path] = set()  # that exist and are durable
         self.root.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, content: BinaryIO, length: int) -> None:
+        draft = self.draft(key)
+        try:
+            left = length
+            while left:
+                chunk = content.read(min(CHUNK, left))
+                if not chunk:
+                    raise ValueError(f"content ended {left} bytes early")
+                draft.write(chunk)
+                left -= len(chunk)
+            draft.keep()
+        finally:
+            draft.abandon()
+
+    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        draft = self.draft(key)
+        try:
+            draft.write_all(pieces)
+            draft.keep()
+        finally:
+            draft.abandon()
+
+    def draft(self, key: str) -> _FileDraft:
         path = self._path(key)
         self._make_folder(path.parent)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
-        except FileExistsError:
-            raise ObjectExists(key) from None
-        try:
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
-                left = length
-                while left:
-                    chunk = content.read(min(CHUNK, left))
-                    if not chunk:
-                        raise ValueError(f"content ended {left} bytes early")
-                    view = memoryview(chunk)
-                    while view:
-                        view = view[file.write(view) :]
-                    left -= len(chunk)
-                os.fsync(file.fileno())
-            _flush_folder(path.parent)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        return _FileDraft(path, key)
 
     def get(self, key: str) -> bytes:
         try:
@@ -136,13 +165,61 @@ class FolderStore:
 
     def _make_folder(self, folder: Path) -> None:
         """Make missing folders and flush each one's parent: an unflushed folder takes its files along."""
-        missing = []
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
+        if folder in self._folders:
+            return
+        missing, above = [], folder
+        while not above.exists():
+            missing.append(above)
+            above = above.parent
         for made in reversed(missing):
             made.mkdir(exist_ok=True)
             _flush_folder(made.parent)
+        if len(self._folders) > MOST_FOLDERS:
+            self._folders.clear()
+        self._folders.add(folder)
+
+
+class _FileDraft:
+    """Written under its final, never reused name; nobody knows the name before the draft is kept."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        except FileExistsError:
+            raise ObjectExists(key) from None
+        self._is_kept = False
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def write_all(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        written = os.writev(self._descriptor, pieces)
+        for piece in pieces:
+            # A disk that fills up takes a part; what it left is tried again and then fails with its reason.
+            if written < len(piece):
+                self.write(memoryview(piece)[written:])
+            written = max(0, written - len(piece))
+
+    def patch(self, at: int, piece: bytes) -> None:
+        if os.pwrite(self._descriptor, piece, at) != len(piece):
+            raise OSError("a piece was written in part")
+
+    def keep(self) -> None:
+        # One flush: journalling file systems (ext4, XFS, btrfs) make a new file's name durable along with
+        # its contents. The power-cut harness is the judge of that.
+        os.fsync(self._descriptor)
+        self._is_kept = True
+
+    def abandon(self) -> None:
+        if self._descriptor < 0:
+            return
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if not self._is_kept:
+            self._path.unlink(missing_ok=True)
 
 
 class _Bounded(io.RawIOBase, BinaryIO):
@@ -195,6 +272,13 @@ class S3Store:
         # Keys are random and never reused; not every S3 server honours If-None-Match, so it is not relied on.
         self.client.put_object(bucket_name=self.bucket, object_name=key, data=content, length=length)
 
+    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        whole = b"".join(pieces)
+        self.put(key, io.BytesIO(whole), len(whole))
+
+    def draft(self, key: str) -> _SpooledDraft:
+        return _SpooledDraft(self, key)
+
     def get(self, key: str) -> bytes:
         with self.open_range(key) as stream:
             return stream.read()
@@ -226,6 +310,31 @@ class S3Store:
 
     def discard(self, key: str) -> None:
         self.client.remove_object(bucket_name=self.bucket, object_name=key)
+
+
+class _SpooledDraft:
+    """Gathered in memory, then in a temporary file, and sent when it is whole."""
+
+    def __init__(self, store: S3Store, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._spool: BinaryIO = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # type: ignore[assignment] # noqa: SIM115
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        self._spool.write(piece)
+
+    def patch(self, at: int, piece: bytes) -> None:
+        self._spool.seek(at)
+        self._spool.write(piece)
+        self._spool.seek(0, os.SEEK_END)
+
+    def keep(self) -> None:
+        length = self._spool.seek(0, os.SEEK_END)
+        self._spool.seek(0)
+        self._store.put(self._key, self._spool, length)
+
+    def abandon(self) -> None:
+        self._spool.close()
 
 
 class _S3Stream(io.RawIOBase, BinaryIO):

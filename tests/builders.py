@@ -1,6 +1,6 @@
 """What the tests are about: orders, exams with real instances, tasks; through the product's own doors."""
 
-import io
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -12,9 +12,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from storage.database import Database, utc_now
-from storage.headers import meta_bytes, read_header
+from storage.headers import read_header
 from storage.imaging import Study
-from storage.instances import Kept, Sender, keep_instance
+from storage.indexing import Kept, Sender
+from storage.ingest import Ingest
 from storage.objects import ObjectStore
 from storage.uids import new_uid
 from tests.cast import person
@@ -127,15 +128,8 @@ def keep(
     """Keep a dataset as if the device had sent it."""
     raw = bytes_of(dataset)
     syntax = str(ExplicitVRLittleEndian)
-    header = read_header(raw, syntax)
-    return keep_instance(
-        database,
-        objects,
-        header=header,
-        meta=meta_bytes(header.sop_class_uid, header.sop_instance_uid, syntax, ae_title),
-        dataset=io.BytesIO(raw),
-        sender=Sender(ae_title, institution, "127.0.0.1"),
-    )
+    with closing(Ingest(database, objects)) as ingest:
+        return ingest.keep(read_header(raw, syntax), raw, sender=Sender(ae_title, institution, "127.0.0.1"))
 
 
 def an_exam(

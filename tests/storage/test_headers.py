@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import write_dataset
 
-from storage.headers import InstanceRejected, Unacceptable, meta_bytes, read_header
+from storage.headers import InstanceRejected, Unacceptable, read_header
+from storage.part10 import meta_bytes
 from tests.corpora import corpus, corpus_files
 
 IMPLICIT, EXPLICIT, BIG, DEFLATED = (

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from storage.database import Database, utc_now
-from storage.headers import meta_bytes, read_header
+from storage.headers import read_header
 from storage.imaging import Instance, Patient, QuarantinedInstance, Series, Study
 from storage.instances import (
     Outcome,
@@ -19,6 +19,7 @@ from storage.instances import (
     open_instance,
 )
 from storage.objects import ObjectStore
+from storage.part10 import meta_bytes
 from storage.uids import new_uid
 from tests.builders import a_dataset, bytes_of, keep
 
@@ -146,7 +147,7 @@ def test_a_store_that_fails_leaves_nothing_to_be_seen(database, objects, monkeyp
     def full(*_words: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(objects), "put", full)
+    monkeypatch.setattr(type(objects), "put_whole", full)
 
     with pytest.raises(OSError):
         keep(database, objects, a_dataset())

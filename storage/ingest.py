@@ -1,0 +1,225 @@
+"""The receiving path of devices: one flush for each object, one commit for all who wait at that moment.
+
+An object describes itself (storage.part10), so on SQLite its rows need no flush of their own: an index that
+lost its last rows at a power cut is healed from the objects (storage.healing) before anybody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from storage.database import Database, is_collision, utc_now
+from storage.headers import Header
+from storage.imaging import Origin
+from storage.indexing import Arrived, Kept, Outcome, Sender, Stored, index_instances, is_identical
+from storage.instances import seal
+from storage.objects import Draft, ObjectStore, new_key
+from storage.part10 import Description, meta_bytes
+
+MOST_AT_ONCE = 64
+ATTEMPTS = 8
+
+
+class _Waiting:
+    """One instance in the queue for the next commit; `bell` rings once when it is done or has to lead."""
+
+    __slots__ = ("arrived", "bell", "error", "is_done", "kept")
+
+    def __init__(self, arrived: Arrived) -> None:
+        self.arrived = arrived
+        self.kept: Kept | None = None
+        self.error: BaseException | None = None
+        self.is_done = False
+        self.bell = threading.Lock()
+        self.bell.acquire()
+
+
+class Large:
+    """A dataset that is written as it arrives; its hash and length are filled in at the end."""
+
+    def __init__(
+        self, draft: Draft, key: str, meta: Callable[[Description], bytes], sender: Sender, now: datetime
+    ) -> None:
+        self._draft, self._key, self._meta = draft, key, meta
+        self.sender, self.now = sender, now
+        self.digest, self.length = hashlib.sha256(), 0
+        draft.write(meta(_described(self.digest, 0, sender, now)))
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        self._draft.write(piece)
+        self.digest.update(piece)
+        self.length += len(piece)
+
+    def keep(self) -> Stored:
+        meta = self._meta(_described(self.digest, self.length, self.sender, self.now))
+        self._draft.patch(0, meta)
+        self._draft.keep()
+        sealed = seal(meta, self.digest.digest())
+        return Stored(self._key, len(meta) + self.length, len(meta), self.digest.hexdigest(), sealed)
+
+    def abandon(self) -> None:
+        self._draft.abandon()
+
+
+class Ingest:
+    """Keeps what devices send; every method may be called by many threads at once."""
+
+    def __init__(self, database: Database, objects: ObjectStore) -> None:
+        self._database = database
+        self._objects = objects
+        self._queue: list[_Waiting] = []
+        self._queue_lock = threading.Lock()
+        self._is_led = False
+        self._writer: Connection | None = None
+        self._looking = threading.Lock()
+        self._reader: Connection | None = None
+
+    def keep(self, header: Header, dataset: bytes | bytearray | memoryview, *, sender: Sender) -> Kept:
+        """Keep a dataset that is in memory, byte for byte. Durable, object and rows, when this returns.
+
+        Raises what the store and the database raise; then nothing is visible and the device sends again.
+        """
+        now, digest = utc_now(), hashlib.sha256(dataset)
+        if self._is_identical(header, digest.hexdigest()):
+            return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
+        meta = _meta(header, sender, _described(digest, len(dataset), sender, now))
+        key = new_key("instances", now)
+        self._objects.put_whole(key, (meta, dataset))
+        stored = Stored(
+            key, len(meta) + len(dataset), len(meta), digest.hexdigest(), seal(meta, digest.digest())
+        )
+        return self._index(Arrived(header, stored, sender, Origin.RECEIVED, now))
+
+    def begin(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, *, sender: Sender
+    ) -> Large:
+        """Begin to keep a dataset that is larger than memory should hold."""
+        now = utc_now()
+        key = new_key("instances", now)
+
+        def meta(description: Description) -> bytes:
+            return meta_bytes(
+                sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender.ae_title, description
+            )
+
+        return Large(self._objects.draft(key), key, meta, sender, now)
+
+    def finish(self, large: Large, header: Header) -> Kept:
+        """Keep the large dataset, whose header was read meanwhile. The caller abandons it afterwards."""
+        if self._is_identical(header, large.digest.hexdigest()):
+            return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
+        return self._index(Arrived(header, large.keep(), large.sender, Origin.RECEIVED, large.now))
+
+    def close(self) -> None:
+        """When no device is connected any more."""
+        for connection in (self._writer, self._reader):
+            _discard(connection)
+        self._writer = self._reader = None
+
+    def _is_identical(self, header: Header, sha256: str) -> bool:
+        """A device that lost our answer sends again; its bytes need not be written a second time."""
+        with self._looking:
+            try:
+                if self._reader is None:
+                    self._reader = self._database.autocommitting()
+                return is_identical(self._reader, header, sha256)
+            except BaseException:
+                _discard(self._reader)
+                self._reader = None
+                raise
+
+    def _index(self, arrived: Arrived) -> Kept:
+        """Whoever finds nobody leading leads: he writes for all who wait, then hands the lead over."""
+        mine = _Waiting(arrived)
+        with self._queue_lock:
+            self._queue.append(mine)
+            is_led, self._is_led = self._is_led, True
+        if is_led:
+            mine.bell.acquire()
+        if not mine.is_done:
+            with self._queue_lock:
+                batch = self._queue[:MOST_AT_ONCE]  # mine is the first
+                del self._queue[:MOST_AT_ONCE]
+            try:
+                self._write(batch)
+            finally:
+                with self._queue_lock:
+                    self._is_led = bool(self._queue)
+                    if self._queue:
+                        self._queue[0].bell.release()
+            for waiting in batch[1:]:
+                waiting.bell.release()
+        if mine.error is not None:
+            raise mine.error
+        assert mine.kept is not None
+        return mine.kept
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = self._in_one_commit([waiting.arrived for waiting in batch])
+            for waiting, kept in zip(batch, outcomes, strict=True):
+                waiting.kept = kept
+        except BaseException as error:
+            if len(batch) > 1:
+                # One of them may be the cause; the others shall not suffer for it.
+                for waiting in batch:
+                    self._write([waiting])
+                return
+            batch[0].error = error
+        finally:
+            for waiting in batch:
+                waiting.is_done = True
+
+    def _in_one_commit(self, batch: list[Arrived]) -> list[Kept]:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._database.one_writer():
+                    if self._writer is None:
+                        self._writer = self._database.unflushed()
+                    with self._writer.begin():
+                        return index_instances(self._writer, batch)
+            except DBAPIError as error:
+                is_last = attempt == ATTEMPTS or not is_collision(error)
+                if is_last or error.connection_invalidated:
+                    self._forget_writer()
+                if is_last:
+                    raise
+                time.sleep(0.002 * 2**attempt)
+            except BaseException:
+                self._forget_writer()
+                raise
+        raise AssertionError("unreachable")
+
+    def _forget_writer(self) -> None:
+        _discard(self._writer)
+        self._writer = None
+
+
+def _meta(header: Header, sender: Sender, description: Description) -> bytes:
+    return meta_bytes(
+        header.sop_class_uid,
+        header.sop_instance_uid,
+        header.transfer_syntax_uid,
+        sender.ae_title,
+        description,
+    )
+
+
+def _described(digest: hashlib._Hash, length: int, sender: Sender, now: datetime) -> Description:
+    return Description(length, digest.hexdigest(), sender.institution_code, now)
+
+
+def _discard(connection: Connection | None) -> None:
+    """A connection after a failure is not trusted again."""
+    if connection is not None:
+        # Rolls back, and then really closes: it belongs to no pool.
+        with contextlib.suppress(Exception):
+            connection.close()

@@ -112,7 +112,7 @@ def _worker(settings: Settings, database: Database, objects: ObjectStore, stop: 
     from worklist import worker
 
     logger.info("working")
-    worker.run(worker.duties(database, handlers(database, objects, settings)), stop)
+    worker.run(worker.duties(database, objects, handlers(database, objects, settings)), stop)
 
 
 ROLES: dict[str, Serve] = {"node": _node, "portal": _portal, "worker": _worker}

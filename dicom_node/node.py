@@ -22,16 +22,22 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from dicom_node import commitment, find, get, modality_worklist, move, performed_step, store, verification
 from dicom_node.association import PeerAssociation
 from dicom_node.association_log import AssociationLog, Entry
+from dicom_node.command_set import C_ECHO_RQ, C_STORE_RQ, Command
 from dicom_node.contexts import MODALITY_WORKLIST_FIND
 from dicom_node.exchange import Exchange
-from dicom_node.gatekeeper import AssociationRefused, Places, admit
+from dicom_node.gatekeeper import Admitted, AssociationRefused, Places, admit
+from dicom_node.incoming import Buffers, Incoming
 from dicom_node.listener import Arrival, Listener
-from dicom_node.statuses import Status, fields_for, status_for
+from dicom_node.proposal import Agreed, Proposal, read_storage_proposal
+from dicom_node.statuses import Status, fields_for, status_for, status_of
+from dicom_node.storage_association import StorageAssociation
 from dicom_node.upper_layer import MAXIMUM_PDU
 from storage.audit import Actor
 from storage.database import Database
 from storage.healing import heal
+from storage.indexing import Sender
 from storage.ingest import Ingest
+from storage.institutions import Service
 from storage.objects import ObjectStore
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.settings import Settings
@@ -62,6 +68,7 @@ class Node:
         self.database = database
         self.objects = objects
         self.ingest = Ingest(database, objects)
+        self.buffers = Buffers()
         self.places = Places()
         self.log = AssociationLog(database)
         self.spool = Path(settings.data) / "spool"
@@ -72,7 +79,7 @@ class Node:
         self.application_entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._plain: Listener | None = None
         self._secure: Listener | None = None
-        self._open: set[PeerAssociation] = set()
+        self._open: set[PeerAssociation | StorageAssociation] = set()
 
     @property
     def port(self) -> int | None:
@@ -138,6 +145,10 @@ class Node:
         except AssociationRefused as refused:
             self._refuse(arrival, refused)
             return
+        proposal = read_storage_proposal(admitted.first)
+        if proposal is not None:
+            self._receive(admitted, proposal)
+            return
         try:
             association = PeerAssociation.accept(
                 self.application_entity, admitted, serve=self._serve, ended=self._ended, spool=self.spool
@@ -147,6 +158,36 @@ class Node:
             raise
         self._open.add(association)
         association.start()
+
+    def _receive(self, admitted: Admitted, proposal: Proposal) -> None:
+        """An association that only stores is served here and now, by our own upper layer."""
+        association = StorageAssociation(admitted, proposal, serve=self._keep, begin=self._begin)
+        self._open.add(association)
+        try:
+            association.run()
+        finally:
+            self._ended(association)
+
+    def _begin(self, association: StorageAssociation, command: Command, context: Agreed) -> Incoming:
+        sender = _sender(association)
+        return Incoming(self.buffers, lambda: store.begin_large(self, command, context, sender))
+
+    def _keep(
+        self, association: StorageAssociation, command: Command, context: Agreed, incoming: Incoming | None
+    ) -> tuple[int, str]:
+        try:
+            if command.field == C_ECHO_RQ:
+                return Status.SUCCESS, ""
+            if command.field != C_STORE_RQ:
+                return Status.UNRECOGNISED_OPERATION, ""
+            if Service.STORE not in association.admitted.device.may:
+                return Status.NOT_AUTHORISED, "this device may not store"
+            kept = store.store_incoming(self, command, context, incoming, _sender(association))
+        except Exception as error:
+            return _answer_to(error, "C-STORE")
+        association.note_study(kept.study_instance_uid)
+        store.tell(kept, association.admitted.device)
+        return status_of(kept)
 
     def _refuse(self, arrival: Arrival, refused: AssociationRefused) -> None:
         rejection = A_ASSOCIATE()
@@ -184,18 +225,14 @@ class Node:
             else:
                 handler(self, exchange)
         except Exception as error:
-            status, comment = status_for(error)
-            if status in (Status.PROCESSING_FAILURE, Status.OUT_OF_RESOURCES):
-                # Without the message: it may quote what was sent.
-                frames = "".join(traceback.format_tb(error.__traceback__)[-3:])
-                log.error("%s failed: %s\n%s", type(request).__name__, type(error).__name__, frames)
+            status, comment = _answer_to(error, type(request).__name__)
             if not exchange.is_answered:
                 exchange.answer(status, comment, **fields_for(error))
         finally:
             if getattr(request, "received", None) is not None:
                 request.received.close()
 
-    def _ended(self, association: PeerAssociation) -> None:
+    def _ended(self, association: PeerAssociation | StorageAssociation) -> None:
         device, address = association.admitted.device, association.admitted.address
         self.places.leave(address, device.ae_title)
         self._open.discard(association)
@@ -212,6 +249,20 @@ class Node:
                 detail,
             )
         )
+
+
+def _sender(association: StorageAssociation) -> Sender:
+    admitted = association.admitted
+    return Sender(admitted.device.ae_title, admitted.device.institution_code, admitted.address)
+
+
+def _answer_to(error: Exception, what: str) -> tuple[Status, str]:
+    status, comment = status_for(error)
+    if status in (Status.PROCESSING_FAILURE, Status.OUT_OF_RESOURCES):
+        # Without the message: it may quote what was sent.
+        frames = "".join(traceback.format_tb(error.__traceback__)[-3:])
+        log.error("%s failed: %s\n%s", what, type(error).__name__, frames)
+    return status, comment
 
 
 def build_node(settings: Settings, database: Database, objects: ObjectStore) -> Node:

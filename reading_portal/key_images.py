@@ -54,7 +54,7 @@ def draw_key_images(
 def _draw(
     session: Session, objects: ObjectStore, instance: StoredInstance, reference: KeyImageReference
 ) -> KeyImage:
-    header = header_of(session, instance)
+    header = header_of(session, objects, instance)
     if WAVEFORM_SEQUENCE in header:
         return _trace(session, objects, instance, reference.caption)
     data, transfer_syntax_uid = frame_of(session, objects, instance, reference.frame)
@@ -73,7 +73,7 @@ def _draw(
 
 def _trace(session: Session, objects: ObjectStore, instance: StoredInstance, caption: str) -> KeyImage:
     """The ECG on millimetre paper, to be printed to scale."""
-    ecg = read_ecg(header_of(session, instance), lambda path: bulk_of(objects, instance, path))
+    ecg = read_ecg(header_of(session, objects, instance), lambda path: bulk_of(objects, instance, path))
     return KeyImage(
         data=ecg_svg(ecg).encode(),
         media_type="image/svg+xml",
@@ -84,7 +84,7 @@ def _trace(session: Session, objects: ObjectStore, instance: StoredInstance, cap
 
 def _newest_trace(session: Session, objects: ObjectStore, content: ReportContent, by: Who) -> list[KeyImage]:
     for instance in reversed(find_visible(session, by, content.study_instance_uid)):
-        if WAVEFORM_SEQUENCE not in header_of(session, instance):
+        if WAVEFORM_SEQUENCE not in header_of(session, objects, instance):
             continue
         try:
             return [_trace(session, objects, instance, "")]

@@ -21,6 +21,7 @@ from reading_portal.frames import FrameTable, StoredPixels, describe_pixels, fin
 from reading_portal.places import InflatedDataset, StoredDataset, Unreadable, locate, open_dataset
 from storage.attributes import values_of
 from storage.imaging import Instance, Series, Study
+from storage.instance_headers import HeaderPlace, attributes_of
 from storage.objects import ObjectStore
 from worklist.people import Who, visible_to
 from worklist.problems import Missing
@@ -118,29 +119,34 @@ def find_visible(
     return found
 
 
-def header_of(session: Session, instance: StoredInstance) -> dict[str, Any]:
+def header_of(session: Session, objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
     """The header as DICOM JSON without long values. Shared: do not change it."""
-    return _headers.get(
-        instance.object_key,
-        lambda: session.scalars(select(Instance.header).where(Instance.id == instance.id)).one(),
-    )
+
+    def find() -> dict[str, Any]:
+        kept = session.scalars(select(Instance.header).where(Instance.id == instance.id)).one()
+        return kept if kept is not None else attributes_of(objects, _place_of(instance))
+
+    return _headers.get(instance.object_key, find)
 
 
 def full_header_of(session: Session, objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
     """The header with the functional groups of every frame, which a row leaves out where they are many."""
-    return _completed(objects, instance, header_of(session, instance))
+    return _completed(objects, instance, header_of(session, objects, instance))
 
 
 def headers_of(
     session: Session, objects: ObjectStore, instances: Sequence[StoredInstance]
 ) -> list[dict[str, Any]]:
     """The full headers of many, in their order; read in bunches and not remembered."""
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, dict[str, Any] | None] = {}
     for start in range(0, len(instances), 500):
         ids = [instance.id for instance in instances[start : start + 500]]
         rows = session.execute(select(Instance.id, Instance.header).where(Instance.id.in_(ids)))
         found |= {row[0]: row[1] for row in rows}
-    return [_completed(objects, instance, found.get(instance.id, {})) for instance in instances]
+    return [
+        _completed(objects, instance, found.get(instance.id) or attributes_of(objects, _place_of(instance)))
+        for instance in instances
+    ]
 
 
 def pixels_of(
@@ -150,7 +156,7 @@ def pixels_of(
 
     def make() -> tuple[StoredPixels, FrameTable]:
         pixels = describe_pixels(
-            header_of(session, instance),
+            header_of(session, objects, instance),
             key=instance.object_key,
             size=instance.size,
             offset=instance.dataset_offset,
@@ -196,6 +202,12 @@ def dataset_of(objects: ObjectStore, instance: StoredInstance) -> StoredDataset 
         size=instance.size,
         offset=instance.dataset_offset,
         transfer_syntax_uid=instance.transfer_syntax_uid,
+    )
+
+
+def _place_of(instance: StoredInstance) -> HeaderPlace:
+    return HeaderPlace(
+        instance.object_key, instance.size, instance.dataset_offset, instance.transfer_syntax_uid
     )
 
 

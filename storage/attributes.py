@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
@@ -36,7 +37,7 @@ class Encoding:
 def encoding_of(walked: Walked) -> Encoding:
     """What wrote this dataset's text: declared, or else what all its text values together show."""
     declared = declared_charset(walked.elements)
-    used, is_guess = judge_charset(_text_values(walked.elements), declared)
+    used, is_guess = judge_charset(chain(_text_values(walked.elements), walked.texts), declared)
     sign = walked.elements.get(PIXEL_REPRESENTATION)
     is_signed = not walked.is_explicit and sign is not None and bool((sign.value or b"").strip(b"\0"))
     return Encoding(walked.byte_order, declared, used, is_guess, is_signed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
@@ -68,6 +68,7 @@ class Walked:
     is_mislabelled: bool = False  # explicit where implicit was agreed, or the reverse
     trailing: str | None = None  # what follows the pixel data was cut off
     is_abridged: bool = False  # nested elements were left out
+    texts: list[bytes] = field(default_factory=list)  # values that are no elements here, but show a charset
 
 
 @dataclass(slots=True)

@@ -7,13 +7,21 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from storage.attributes import Encoding, encoding_of, number_of, text_of, to_dicom_json
+from storage.attributes import (
+    SPECIFIC_CHARACTER_SET,
+    Encoding,
+    encoding_of,
+    number_of,
+    text_of,
+    to_dicom_json,
+)
 from storage.elements import IMPLICIT_LITTLE, Element, Walked, walk
 from storage.rejections import InstanceRejected, Unacceptable
+from storage.scanning import scan
 from storage.uids import is_uid
 from storage.windows import DEFLATED
 
-__all__ = ["Header", "InstanceRejected", "Unacceptable", "read_header"]
+__all__ = ["Header", "InstanceRejected", "Unacceptable", "read_header", "scan_header"]
 
 NATIVE = {IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", DEFLATED}
 
@@ -51,6 +59,20 @@ NUMBER_OF_FRAMES, SAMPLES_PER_PIXEL = 0x00280008, 0x00280002
 PATIENT_BIRTH_DATE, STUDY_DATE, IMAGE_LATERALITY = 0x00100030, 0x00080020, 0x00200062
 
 PIXEL_DATA_PROVIDER = 0x00287FE0
+WANTED = frozenset(
+    {
+        *(tag for tag, _ in IDENTIFIERS.values()),
+        *TEXTS.values(),
+        *NUMBERS.values(),
+        NUMBER_OF_FRAMES,
+        SAMPLES_PER_PIXEL,
+        PATIENT_BIRTH_DATE,
+        STUDY_DATE,
+        IMAGE_LATERALITY,
+        PIXEL_DATA_PROVIDER,
+        SPECIFIC_CHARACTER_SET,
+    }
+)
 
 # Colour stored with subsampling needs fewer samples than Samples per Pixel says (PS3.3 C.7.6.3.1.2).
 SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_420": (1, 2)}
@@ -94,6 +116,9 @@ class Header:
     damage: str | None  # why the pixels cannot be trusted
     is_abridged: bool  # `attributes` leaves nested elements out
     walked: Walked = field(repr=False, compare=False)
+    scanned: bytes | memoryview | None = field(
+        repr=False, compare=False
+    )  # the dataset, where it was not walked
     encoding: Encoding = field(repr=False, compare=False)
 
     @property
@@ -103,6 +128,8 @@ class Header:
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """DICOM JSON of the header: no pixels, no binary value above 1 kB."""
+        if self.scanned is not None:
+            return read_header(bytes(self.scanned), self.transfer_syntax_uid).attributes
         return to_dicom_json(self.walked.elements, self.encoding)
 
     @property
@@ -123,7 +150,18 @@ def read_header(source: bytes | bytearray | memoryview | BinaryIO, transfer_synt
     Raises InstanceRejected for what is empty, truncated, malformed, nested beyond reason, larger than any
     header, or lacks one of the four UIDs that say what it is.
     """
-    walked = walk(source, transfer_syntax_uid)
+    return _header(walk(source, transfer_syntax_uid), transfer_syntax_uid, None)
+
+
+def scan_header(dataset: bytes | memoryview, transfer_syntax_uid: str) -> Header:
+    """The same as `read_header`, sooner: the dataset is walked only when `attributes` is asked for."""
+    walked = scan(dataset, transfer_syntax_uid, WANTED)
+    if walked is None:
+        return read_header(bytes(dataset), transfer_syntax_uid)
+    return _header(walked, transfer_syntax_uid, dataset)
+
+
+def _header(walked: Walked, transfer_syntax_uid: str, scanned: bytes | memoryview | None) -> Header:
     encoding = encoding_of(walked)
     get = walked.elements.get
     found: dict[str, Any] = {
@@ -141,8 +179,9 @@ def read_header(source: bytes | bytearray | memoryview | BinaryIO, transfer_synt
         charset_evidence=encoding.used,
         is_charset_guess=encoding.is_guess,
         damage=_damage(walked, found, number_of(get(SAMPLES_PER_PIXEL), encoding) or 1),
-        is_abridged=walked.is_abridged,
+        is_abridged=walked.is_abridged and scanned is None,
         walked=walked,
+        scanned=scanned,
         encoding=encoding,
         **found,
     )

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from storage.database import Base
+from storage.database import Base, LateJson
 
 
 class ArrivalState(StrEnum):
@@ -110,6 +110,14 @@ class Instance(Base):
     """One SOP instance: a row here means that its bytes are durable under `object_key`."""
 
     __tablename__ = "instances"
+    __table_args__ = (
+        Index(
+            "ix_instances_without_header",
+            "id",
+            sqlite_where=text("header IS NULL"),
+            postgresql_where=text("header IS NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str] = mapped_column(unique=True)
     series_pk: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
@@ -124,7 +132,8 @@ class Instance(Base):
     dataset_offset: Mapped[int]  # where the dataset, as sent, begins in the object
     sha256: Mapped[str]  # of the dataset as sent: what makes two receptions identical
     object_sha256: Mapped[str]  # of the whole object: what `verify` re-hashes
-    header: Mapped[dict[str, Any]]  # DICOM JSON (PS3.18 F) without bulk
+    # DICOM JSON (PS3.18 F) without bulk; None until the worker has filled it in (storage.instance_headers)
+    header: Mapped[dict[str, Any] | None] = mapped_column(LateJson)
     charset_evidence: Mapped[str] = mapped_column(default="")
     damage: Mapped[str | None]  # why the pixels cannot be trusted, e.g. shorter than Rows × Columns
     origin: Mapped[str] = mapped_column(default=Origin.RECEIVED)

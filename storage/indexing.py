@@ -406,7 +406,7 @@ def _instance_row(series_pk: int, one: Arrived) -> dict[str, Any]:
         "dataset_offset": stored.dataset_offset,
         "sha256": stored.sha256,
         "object_sha256": stored.object_sha256,
-        "header": header.attributes,
+        "header": None,
         "charset_evidence": header.charset_evidence,
         "damage": header.damage,
         "origin": one.origin.value,

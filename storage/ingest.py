@@ -11,7 +11,9 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import BinaryIO
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -51,12 +53,18 @@ class Large:
         self._draft, self._key, self._meta = draft, key, meta
         self.sender, self.now = sender, now
         self.digest, self.length = hashlib.sha256(), 0
-        draft.write(meta(_described(self.digest, 0, sender, now)))
+        first = meta(_described(self.digest, 0, sender, now))
+        self._offset = len(first)
+        draft.write(first)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         self._draft.write(piece)
         self.digest.update(piece)
         self.length += len(piece)
+
+    def reading(self) -> AbstractContextManager[BinaryIO]:
+        """The dataset as far as it was written, to read and seek in."""
+        return self._draft.reading(self._offset)
 
     def keep(self) -> Stored:
         meta = self._meta(_described(self.digest, self.length, self.sender, self.now))

@@ -10,6 +10,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -39,6 +40,9 @@ class Draft(Protocol):
 
     def patch(self, at: int, piece: bytes) -> None:
         """Write over what stands at `at`."""
+
+    def reading(self, at: int) -> AbstractContextManager[BinaryIO]:
+        """What was written so far, from `at` on, to read and seek in."""
 
     def keep(self) -> None:
         """Make the object durable under its key."""
@@ -207,6 +211,12 @@ class _FileDraft:
         if os.pwrite(self._descriptor, piece, at) != len(piece):
             raise OSError("a piece was written in part")
 
+    @contextmanager
+    def reading(self, at: int) -> Iterator[BinaryIO]:
+        with self._path.open("rb") as file:
+            file.seek(at)
+            yield file
+
     def keep(self) -> None:
         # One flush: journalling file systems (ext4, XFS, btrfs) make a new file's name durable along with
         # its contents. The power-cut harness is the judge of that.
@@ -327,6 +337,11 @@ class _SpooledDraft:
         self._spool.seek(at)
         self._spool.write(piece)
         self._spool.seek(0, os.SEEK_END)
+
+    @contextmanager
+    def reading(self, at: int) -> Iterator[BinaryIO]:
+        self._spool.seek(at)
+        yield self._spool
 
     def keep(self) -> None:
         length = self._spool.seek(0, os.SEEK_END)

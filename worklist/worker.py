@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session
 from storage import changes, jobs
 from storage.database import Database, utc_now
 from storage.imaging import ArrivalState, Study
+from storage.instance_headers import fill_headers
 from storage.jobs import Job
+from storage.objects import ObjectStore
 from worklist.arrivals import settle_studies
 from worklist.policy import read_policy
 from worklist.reading_tasks import LEASED, ReadingTask, expire_leases
@@ -34,13 +36,14 @@ class PermanentFailure(Exception):
     is_harmless = True
 
 
-def duties(database: Database, handlers: Mapping[str, Handler]) -> list[Duty]:
+def duties(database: Database, objects: ObjectStore, handlers: Mapping[str, Handler]) -> list[Duty]:
     """What a worker does, in the order in which lateness hurts."""
     owner = jobs.new_owner()
     return [
         lambda: settle(database),
         lambda: expire(database),
         lambda: run_job(database, handlers, owner=owner),
+        lambda: fill_headers(database, objects, now=utc_now()),
         Every(timedelta(hours=1), lambda: sweep_changes(database)),
     ]
 

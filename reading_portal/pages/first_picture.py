@@ -96,7 +96,7 @@ def _paper(session: Session, objects: ObjectStore, ecg: StoredInstance) -> First
         return bulk_of(objects, ecg, path)
 
     try:
-        return FirstPicture("ecg", svg=ecg_svg(read_ecg(header_of(session, ecg), bulk)))
+        return FirstPicture("ecg", svg=ecg_svg(read_ecg(header_of(session, objects, ecg), bulk)))
     except (CannotRender, Unreadable, ObjectMissing) as error:
         return FirstPicture("ecg", failure=str(error))
 

@@ -26,7 +26,7 @@ from reading_portal.rendering import (
 from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, full_header_of
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid
 from reading_portal.waveforms import read_ecg
-from storage.instances import ABOUT_IMAGES
+from storage.indexing import ABOUT_IMAGES
 
 router = APIRouter()
 

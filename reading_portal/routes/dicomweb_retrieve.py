@@ -88,7 +88,7 @@ def retrieve_frames(study: Uid, series: Uid, instance: Uid, frames: FrameList, a
     with ask.reading() as session:
         one = find_visible(session, ask.who, study, series, instance)[0]
         pixels, table = ask.pixels_of(session, one)
-        image = _image(session, one)
+        image = _image(session, ask.objects, one)
     numbers = [int(number) for number in frames.split(",")]
     arrived = pixels.number_of_frames if table.regions is None else len(table.regions)
     if not all(1 <= number <= arrived for number in numbers):
@@ -248,9 +248,9 @@ def _little_endian(dataset: Dataset, place: Place, begin: int, end: int) -> Iter
         yield data[max(0, begin - at) : max(0, end - at)]
 
 
-def _image(session: Session, one: StoredInstance) -> ImageFormat | None:
+def _image(session: Session, objects: ObjectStore, one: StoredInstance) -> ImageFormat | None:
     try:
-        return image_format(header_of(session, one)) if one.rows else None
+        return image_format(header_of(session, objects, one)) if one.rows else None
     except CannotRender:
         return None
 

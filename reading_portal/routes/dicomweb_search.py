@@ -13,7 +13,9 @@ from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.viewing import note_query
 from storage.audit import Act
 from storage.imaging import Instance, Series, Study
+from storage.instance_headers import PLACE, HeaderPlace, attributes_of
 from storage.matching import ATTRIBUTES, BadKey, Level, find
+from storage.objects import ObjectStore
 from worklist.people import visible_to
 
 router = APIRouter()
@@ -87,7 +89,7 @@ def _search(ask: Asked, level: Level, within: dict[str, str]) -> Response:
         if len(rows) > limit:
             headers["Warning"] = '299 reading-center "There are additional results that can be requested"'
             rows = rows[:limit]
-        _include(session, ask.request.query_params.getlist("includefield"), level, rows)
+        _include(session, ask.objects, ask.request.query_params.getlist("includefield"), level, rows)
     if within and rows:  # one study, which stands in the trail once an hour
         ask.note(within["StudyInstanceUID"], Act.QUERY, "search")
     elif not within:
@@ -114,7 +116,9 @@ def _keys(ask: Asked) -> dict[str, str]:
     return keys
 
 
-def _include(session: Session, fields: list[str], level: Level, rows: list[dict[str, Any]]) -> None:
+def _include(
+    session: Session, objects: ObjectStore, fields: list[str], level: Level, rows: list[dict[str, Any]]
+) -> None:
     """Attributes asked for that stand in no column, from the header of the first instance of each row."""
     asked = [name for text in fields for name in text.split(",")]
     known = {attribute.tag for attribute in ATTRIBUTES.values()}
@@ -124,12 +128,10 @@ def _include(session: Session, fields: list[str], level: Level, rows: list[dict[
         return
     uid, statement = _REPRESENTATIVES[level]
     uids = [row[uid]["Value"][0] for row in rows if row.get(uid, {}).get("Value")]
-    headers: Mapping[str, dict[str, Any]] = {}
+    headers: dict[str, dict[str, Any]] = {}
     for start in range(0, len(uids), 500):
-        headers = {
-            **headers,
-            **{row[0]: row[1] for row in session.execute(statement(uids[start : start + 500]))},
-        }
+        for name, header, *place in session.execute(statement(uids[start : start + 500])):
+            headers[name] = header if header is not None else attributes_of(objects, HeaderPlace(*place))
     for row in rows:
         header = headers.get(row.get(uid, {}).get("Value", [""])[0], {})
         for tag, element in header.items():
@@ -147,7 +149,7 @@ def _first_of_studies(uids: list[str]) -> Select[Any]:
         .subquery()
     )
     return (
-        select(Study.study_instance_uid, Instance.header)
+        select(Study.study_instance_uid, Instance.header, *PLACE)
         .join(newest, newest.c.id == Instance.id)
         .join(Series, Series.id == Instance.series_pk)
         .join(Study, Study.id == Series.study_pk)
@@ -163,14 +165,16 @@ def _first_of_series(uids: list[str]) -> Select[Any]:
         .subquery()
     )
     return (
-        select(Series.series_instance_uid, Instance.header)
+        select(Series.series_instance_uid, Instance.header, *PLACE)
         .join(newest, newest.c.id == Instance.id)
         .join(Series, Series.id == Instance.series_pk)
     )
 
 
 def _instances_by_uid(uids: list[str]) -> Select[Any]:
-    return select(Instance.sop_instance_uid, Instance.header).where(Instance.sop_instance_uid.in_(uids))
+    return select(Instance.sop_instance_uid, Instance.header, *PLACE).where(
+        Instance.sop_instance_uid.in_(uids)
+    )
 
 
 _REPRESENTATIVES = {

@@ -50,7 +50,7 @@ def _manifest(session: Session, ask: Asked, study: str) -> dict[str, Any]:
         return series_and_documents(list(zip(found, coloured, strict=True)))
 
     series, documents = _series.get(key, read)
-    age = text(header_of(session, found[0]), "00101010")
+    age = text(header_of(session, ask.objects, found[0]), "00101010")
     return study_facts(row, row.patient, age=age) | {
         "series": series,
         "documents": documents,
@@ -63,7 +63,7 @@ def study_ecg(study: Uid, ask: Ask, instance: str | None = None) -> Response:
     """The newest ECG of a study, or the one that `instance` names: microvolts, and what the device said."""
     with ask.reading() as session:
         one = _waveform(find_visible(session, ask.who, study), instance)
-        header = header_of(session, one)
+        header = header_of(session, ask.objects, one)
     ask.note(study)
     try:
         ecg = read_ecg(header, lambda path: bulk_of(ask.objects, one, path))

@@ -1,0 +1,87 @@
+"""A dataset while it arrives: in a reused buffer while it is small, in the object's own file when large."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from storage.ingest import Large
+
+IN_MEMORY = 1 << 20
+MAXIMUM_OBJECT = 8 << 30
+_POOLED = 64
+
+
+class Buffers:
+    """Buffers that were used before: to touch a megabyte for the first time costs as much as to fill it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return memoryview(bytearray(IN_MEMORY))
+
+    def give_back(self, buffer: memoryview) -> None:
+        with self._lock:
+            if len(self._free) < _POOLED:
+                self._free.append(buffer)
+
+
+class Incoming:
+    """`room(n)` is where up to n bytes go, `filled(n)` says that they are there."""
+
+    def __init__(self, buffers: Buffers, begin_large: Callable[[], Large]) -> None:
+        self._buffers = buffers
+        self._begin_large = begin_large
+        self._buffer = buffers.take()
+        self._used = 0
+        self.length = 0
+        self.large: Large | None = None
+        self.lost: Exception | None = None  # why it could not be kept; the rest was read and dropped
+
+    def room(self, size: int) -> memoryview:
+        if self._used == IN_MEMORY:
+            self._spill()
+        return self._buffer[self._used : self._used + size]
+
+    def filled(self, size: int) -> None:
+        self._used += size
+        self.length += size
+        if self.length > MAXIMUM_OBJECT and self.lost is None:
+            self.lost = OSError("the object is larger than any that is kept")
+
+    @property
+    def whole(self) -> memoryview:
+        """The dataset, where it is in memory. Valid until `close`."""
+        return self._buffer[: self._used]
+
+    def finish(self) -> Large | None:
+        """The large dataset with its last piece; None where it is in memory."""
+        if self.large is not None:
+            self._spill()
+        return self.large
+
+    def close(self) -> None:
+        """Forget what was not kept; harmless afterwards."""
+        if self.large is not None:
+            self.large.abandon()
+            self.large = None
+        if self._buffer is not None:
+            self._buffers.give_back(self._buffer)
+            self._buffer = None  # type: ignore[assignment]
+
+    def _spill(self) -> None:
+        piece, self._used = self._buffer[: self._used], 0
+        if self.lost is not None:
+            return
+        try:
+            if self.large is None:
+                self.large = self._begin_large()
+            self.large.write(piece)
+        except Exception as error:
+            # The peer must be heard to the end before it can be told.
+            self.lost = error

@@ -1,0 +1,307 @@
+"""An association that only stores: our own upper layer, one thread, one socket, no needless copies.
+
+pynetdicom serves every service; where images come in, its general state machine costs more than all the
+rest. This is the acceptor's side of PS3.8 9.2 for an association that is established, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum, auto
+
+from dicom_node.command_set import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    LONGEST_COMMAND,
+    Command,
+    read_command,
+    response,
+)
+from dicom_node.gatekeeper import Admitted
+from dicom_node.incoming import Incoming
+from dicom_node.proposal import ACCEPTED, Agreed, Proposal, acceptance, agree
+from dicom_node.upper_layer import MAXIMUM_PDU, PDU_SECONDS
+
+log = logging.getLogger("reading_center.dicom")
+
+IDLE_SECONDS = 120.0
+STUDIES_NOTED = 50
+
+_header = struct.Struct(">BxL")
+_pdv = struct.Struct(">LBB")
+
+
+class Action(Enum):
+    """What PS3.8 table 9-10 asks for in state Sta6, association established."""
+
+    DT_2 = auto()  # take the data
+    AR_2_AR_4 = auto()  # the peer releases: confirm, then await its closing
+    AA_3 = auto()  # the peer aborts: close
+    AA_4 = auto()  # the peer has closed
+    AA_8 = auto()  # anything else: abort, then await its closing
+
+
+ESTABLISHED = {
+    0x01: Action.AA_8,  # A-ASSOCIATE-RQ
+    0x02: Action.AA_8,  # A-ASSOCIATE-AC
+    0x03: Action.AA_8,  # A-ASSOCIATE-RJ
+    0x04: Action.DT_2,  # P-DATA-TF
+    0x05: Action.AR_2_AR_4,  # A-RELEASE-RQ
+    0x06: Action.AA_8,  # A-RELEASE-RP
+    0x07: Action.AA_3,  # A-ABORT
+}
+_LENGTHS = {0x05: 4, 0x07: 4}
+
+RELEASED = b"\x06\0\0\0\0\x04\0\0\0\0"
+# Source 2 is the service provider; reasons of PS3.8 table 9-26.
+UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 1, 2, 6
+
+
+class Broken(Exception):
+    """The peer does not speak the protocol; `reason` says how, in an A-ABORT."""
+
+    def __init__(self, reason: int = INVALID_PARAMETER) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class Gone(Exception):
+    """The peer has closed, or said nothing for too long."""
+
+
+Serve = Callable[["StorageAssociation", Command, Agreed, Incoming | None], tuple[int, str]]
+
+
+class StorageAssociation:
+    """Runs in the thread that calls `run`. `serve` answers one request with a status and a comment."""
+
+    def __init__(
+        self,
+        admitted: Admitted,
+        proposal: Proposal,
+        *,
+        serve: Serve,
+        begin: Callable[[StorageAssociation, Command, Agreed], Incoming],
+    ) -> None:
+        self.admitted = admitted
+        self.counts: Counter[str] = Counter()
+        self.studies: dict[str, None] = {}
+        self.is_aborted = False
+        self._proposal = proposal
+        self._serve, self._begin = serve, begin
+        self._socket = admitted.connection
+        self._is_plain = not isinstance(self._socket, ssl.SSLSocket)
+        self._contexts: dict[int, Agreed] = {}
+        self._command = bytearray()
+        self._request: tuple[Command, int] | None = None  # whose dataset is arriving
+        self._incoming: Incoming | None = None
+        self._six = memoryview(bytearray(6))
+        self._sending = threading.Lock()
+        self._is_over = threading.Event()
+
+    def note_study(self, study_instance_uid: str) -> None:
+        if len(self.studies) < STUDIES_NOTED:
+            self.studies[study_instance_uid] = None
+
+    def run(self) -> None:
+        """Accept, serve until the peer releases or fails, and close."""
+        try:
+            self._prepare()
+            agreed = agree(self._proposal, self.admitted.device.may)
+            self._contexts = {one.context_id: one for one in agreed if one.result == ACCEPTED}
+            self._send(acceptance(self._proposal, agreed, maximum_length=MAXIMUM_PDU))
+            self._listen()
+        except Broken as broken:
+            self._abort(broken.reason)
+        except (Gone, OSError):
+            self.is_aborted = True
+        finally:
+            if self._incoming is not None:
+                self._incoming.close()
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._is_over.set()
+
+    def abort(self, *, block: bool = False) -> None:
+        """Tell the peer that we stop; from any thread."""
+        self.is_aborted = True
+        if self._sending.acquire(timeout=0.1):
+            try:
+                self._socket.sendall(_abort_pdu(0))
+            finally:
+                self._sending.release()
+
+    def join(self, timeout: float) -> None:
+        self._is_over.wait(timeout)
+
+    def _prepare(self) -> None:
+        if self._is_plain:
+            # Blocking, with the kernel's own clock: every wait of Python's would cost a poll beforehand.
+            self._socket.settimeout(None)
+            limit = struct.pack("ll", int(PDU_SECONDS), 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        else:
+            self._socket.settimeout(PDU_SECONDS)
+
+    def _listen(self) -> None:
+        while True:
+            self._await_header()
+            kind, length = _header.unpack(self._six)
+            action = ESTABLISHED.get(kind)
+            if action is None:
+                raise Broken(UNRECOGNISED_PDU)
+            if action is Action.AA_8:
+                raise Broken(UNEXPECTED_PDU)
+            if length > MAXIMUM_PDU or length != _LENGTHS.get(kind, length):
+                raise Broken
+            if action is Action.DT_2:
+                self._take_data(length)
+                continue
+            self._receive(memoryview(bytearray(length)))
+            if action is Action.AR_2_AR_4:
+                if self._request is not None:
+                    raise Broken(UNEXPECTED_PDU)
+                self._send(RELEASED)
+                self._await_closing()
+            else:
+                self.is_aborted = True
+            return
+
+    def _take_data(self, left: int) -> None:
+        """The presentation data values of one P-DATA-TF (PS3.8 9.3.5, annex E.2)."""
+        while left:
+            if left < 6:
+                raise Broken
+            self._receive(self._six)
+            length, context_id, control = _pdv.unpack(self._six)
+            size = length - 2
+            left -= length + 4
+            if size < 0 or left < 0 or context_id not in self._contexts:
+                raise Broken
+            if control & 1:
+                self._take_command(context_id, size, is_last=bool(control & 2))
+            else:
+                self._take_dataset(context_id, size, is_last=bool(control & 2))
+
+    def _take_command(self, context_id: int, size: int, *, is_last: bool) -> None:
+        if self._request is not None or len(self._command) + size > LONGEST_COMMAND:
+            raise Broken
+        piece = bytearray(size)
+        self._receive(memoryview(piece))
+        self._command += piece
+        if not is_last:
+            return
+        whole = bytes(self._command)
+        self._command.clear()
+        try:
+            command = read_command(whole)
+        except ValueError:
+            raise Broken from None
+        if command.has_dataset:
+            self._request = (command, context_id)
+            self._incoming = self._begin(self, command, self._contexts[context_id])
+        else:
+            self._answer(command, context_id, None)
+
+    def _take_dataset(self, context_id: int, size: int, *, is_last: bool) -> None:
+        if self._request is None or self._incoming is None or self._request[1] != context_id:
+            raise Broken
+        incoming = self._incoming
+        while size:
+            room = incoming.room(size)
+            self._receive(room)
+            incoming.filled(len(room))
+            size -= len(room)
+        if not is_last:
+            return
+        command, _ = self._request
+        self._request = self._incoming = None
+        try:
+            self._answer(command, context_id, incoming)
+        finally:
+            incoming.close()
+
+    def _answer(self, command: Command, context_id: int, incoming: Incoming | None) -> None:
+        if command.is_response or command.field == C_CANCEL_RQ:
+            return
+        status, comment = self._serve(self, command, self._contexts[context_id], incoming)
+        name = {C_STORE_RQ: "C-STORE", C_ECHO_RQ: "C-ECHO"}.get(command.field, f"{command.field:04X}")
+        self.counts[f"{name} {status:04X}"] += 1
+        self._send(response(command, context_id, status, comment))
+
+    def _await_header(self) -> None:
+        """The next PDU's header, for which a quiet peer has longer than for the rest of it."""
+        # Re-armed each time: DCMTK's senders wait for the acknowledgement of what they have sent.
+        self._acknowledge_at_once()
+        until = time.monotonic() + IDLE_SECONDS
+        while True:
+            try:
+                self._receive(self._six)
+                return
+            except Gone as gone:
+                if gone.args != ("quiet",) or time.monotonic() >= until:
+                    raise
+
+    def _receive(self, view: memoryview) -> None:
+        """Fill the view. Raises Gone("quiet") where not a byte came, Gone where it broke off."""
+        got, size = 0, len(view)
+        flags = socket.MSG_WAITALL if self._is_plain else 0
+        end = time.monotonic() + PDU_SECONDS if not self._is_plain else 0.0
+        while got < size:
+            try:
+                arrived = self._socket.recv_into(view[got:], 0, flags)
+            except (BlockingIOError, TimeoutError):
+                raise Gone("quiet" if not got else "late") from None
+            if not arrived:
+                raise Gone("closed")
+            got += arrived
+            if got == size:
+                return
+            if self._is_plain:
+                # The kernel's clock has run out, or a signal came: what is late by a whole minute is lost.
+                flags = socket.MSG_WAITALL
+                if end and time.monotonic() > end:
+                    raise Gone("late")
+                end = end or time.monotonic() + PDU_SECONDS
+            elif time.monotonic() > end:
+                raise Gone("late")
+
+    def _acknowledge_at_once(self) -> None:
+        if self._is_plain:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _send(self, pdu: bytes) -> None:
+        with self._sending:
+            self._socket.sendall(pdu)
+
+    def _abort(self, reason: int) -> None:
+        self.is_aborted = True
+        with contextlib.suppress(OSError):
+            self._send(_abort_pdu(reason))
+            self._await_closing()
+
+    def _await_closing(self) -> None:
+        """Sta13: the peer closes first, or our reset would take the last words along."""
+        with contextlib.suppress(OSError, Gone):
+            if self._is_plain:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 2, 0))
+            else:
+                self._socket.settimeout(2)
+            until = time.monotonic() + 2
+            while self._socket.recv(65536) and time.monotonic() < until:
+                pass
+
+
+def _abort_pdu(reason: int) -> bytes:
+    return b"\x07\0\0\0\0\x04\0\0\x02" + bytes([reason])

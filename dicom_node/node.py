@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -109,6 +110,7 @@ class Node:
         elif settings.dicom_tls_port:
             log.info("the DICOM TLS port stays closed: certificate, key or authority is not set")
         self.log.start()
+        threading.Thread(target=self.ingest.warm_up, name="warm-up", daemon=True).start()
         for listener in (self._plain, self._secure):
             if listener is not None:
                 listener.start()

@@ -116,6 +116,11 @@ def is_identical(connection: Connection, header: Header, sha256: str) -> bool:
     return row is not None and tuple(row[1:]) == (sha256, header.transfer_syntax_uid)
 
 
+def prepare(connection: Connection) -> None:
+    """Compile the statements."""
+    _statements(connection.dialect)
+
+
 class _Statements:
     def __init__(self, dialect: Dialect) -> None:
         def each(statement: Any, column: Any) -> dict[int, Prepared]:

@@ -18,10 +18,20 @@ from typing import BinaryIO
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from storage.charsets import pinyin_tokens
 from storage.database import Database, is_collision, utc_now
 from storage.headers import Header
 from storage.imaging import Origin
-from storage.indexing import Arrived, Kept, Outcome, Sender, Stored, index_instances, is_identical
+from storage.indexing import (
+    Arrived,
+    Kept,
+    Outcome,
+    Sender,
+    Stored,
+    index_instances,
+    is_identical,
+    prepare,
+)
 from storage.instances import seal
 from storage.objects import Draft, ObjectStore, new_key
 from storage.part10 import Description, meta_bytes
@@ -89,6 +99,13 @@ class Ingest:
         self._writer: Connection | None = None
         self._looking = threading.Lock()
         self._reader: Connection | None = None
+
+    def warm_up(self) -> None:
+        """Do beforehand what the first image of the day would otherwise wait for."""
+        with self._looking:
+            self._reader = self._reader or self._database.autocommitting()
+            prepare(self._reader)
+        pinyin_tokens("张三")
 
     def keep(self, header: Header, dataset: bytes | bytearray | memoryview, *, sender: Sender) -> Kept:
         """Keep a dataset that is in memory, byte for byte. Durable, object and rows, when this returns.

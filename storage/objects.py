@@ -78,9 +78,11 @@ class ObjectStore(Protocol):
 
 
 def new_key(kind: str, now: datetime | None = None) -> str:
-    """A fresh key such as `instances/2026/11/22/5f/5f3a…`: a date to list by, nothing that a sender wrote."""
-    name = uuid.uuid4().hex
-    return f"{kind}/{(now or datetime.now(UTC)):%Y/%m/%d}/{name[:2]}/{name}"
+    """A fresh key such as `instances/2026/11/22/14/5f3a…`: an hour to list by, nothing that a sender wrote.
+
+    A new folder costs a flush of its own, so there are few: 24 in a day.
+    """
+    return f"{kind}/{(now or datetime.now(UTC)):%Y/%m/%d/%H}/{uuid.uuid4().hex}"
 
 
 def open_store(url: str) -> ObjectStore:

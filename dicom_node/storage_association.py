@@ -226,15 +226,18 @@ class StorageAssociation:
             return
         command, _ = self._request
         self._request = self._incoming = None
-        try:
-            self._answer(command, context_id, incoming)
-        finally:
-            incoming.close()
+        self._answer(command, context_id, incoming)
 
     def _answer(self, command: Command, context_id: int, incoming: Incoming | None) -> None:
         if command.is_response or command.field == C_CANCEL_RQ:
+            if incoming is not None:
+                incoming.close()
             return
-        status, comment = self._serve(self, command, self._contexts[context_id], incoming)
+        try:
+            status, comment = self._serve(self, command, self._contexts[context_id], incoming)
+        finally:
+            if incoming is not None:
+                incoming.close()
         name = {C_STORE_RQ: "C-STORE", C_ECHO_RQ: "C-ECHO"}.get(command.field, f"{command.field:04X}")
         self.counts[f"{name} {status:04X}"] += 1
         self._send(response(command, context_id, status, comment))

@@ -1,4 +1,4 @@
-"""The receiving path on the wire, bit by bit: our own upper layer against PS3.8, spoken to with raw sockets."""
+"""The receiving path on the wire, bit by bit: our own upper layer against PS3.8, with raw sockets."""
 
 from __future__ import annotations
 

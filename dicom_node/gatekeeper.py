@@ -11,8 +11,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from dicom_node.listener import Arrival
 from dicom_node.statuses import (
     REJECTED_CALLED_AE,
@@ -20,7 +18,7 @@ from dicom_node.statuses import (
     REJECTED_FOR_NOW,
     REJECTED_PROTOCOL,
 )
-from storage.institutions import ApplicationEntity, find_application_entity
+from storage.institutions import ApplicationEntity, Devices
 
 MOST_ASSOCIATIONS = 400
 SHARE_PER_ADDRESS = 200  # one township's line cannot take every place
@@ -82,7 +80,7 @@ class Places:
         return self._taken["all"]
 
 
-def admit(session: Session, arrival: Arrival, *, our_title: str, places: Places) -> Admitted:
+def admit(devices: Devices, arrival: Arrival, *, our_title: str, places: Places) -> Admitted:
     """The device behind this A-ASSOCIATE-RQ, with a place taken for it. Raises AssociationRefused."""
     calling, called = titles(arrival.first)
 
@@ -93,7 +91,7 @@ def admit(session: Session, arrival: Arrival, *, our_title: str, places: Places)
         raise refusal("the protocol version is unknown", REJECTED_PROTOCOL)
     if called != our_title:
         raise refusal("the called AE title is not ours", REJECTED_CALLED_AE)
-    device = find_application_entity(session, calling) if calling else None
+    device = devices.find(calling) if calling else None
     if device is None:
         raise refusal("the calling AE title is not declared", REJECTED_CALLING_AE)
     if not is_at_home(device.host, arrival.address):

@@ -38,7 +38,7 @@ from storage.database import Database
 from storage.healing import heal
 from storage.indexing import Sender
 from storage.ingest import Ingest
-from storage.institutions import Service
+from storage.institutions import Devices, Service
 from storage.objects import ObjectStore
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.settings import Settings
@@ -69,6 +69,7 @@ class Node:
         self.database = database
         self.objects = objects
         self.ingest = Ingest(database, objects)
+        self.devices = Devices(database)
         self.buffers = Buffers()
         self.places = Places()
         self.log = AssociationLog(database)
@@ -122,6 +123,7 @@ class Node:
                 listener.stop()
         self._end_associations()
         self.ingest.close()
+        self.devices.close()
         self.log.stop()
 
     def _end_associations(self) -> None:
@@ -141,9 +143,7 @@ class Node:
 
     def _welcome(self, arrival: Arrival) -> None:
         try:
-            with self.database.reading() as session:
-                admitted = admit(session, arrival, our_title=self.settings.ae_title, places=self.places)
-                session.expunge_all()
+            admitted = admit(self.devices, arrival, our_title=self.settings.ae_title, places=self.places)
         except AssociationRefused as refused:
             self._refuse(arrival, refused)
             return

@@ -33,6 +33,7 @@ from storage.indexing import (
     prepare,
 )
 from storage.instances import seal
+from storage.looks import Looks
 from storage.objects import Draft, ObjectStore, new_key
 from storage.part10 import Description, meta_bytes
 
@@ -97,14 +98,11 @@ class Ingest:
         self._queue_lock = threading.Lock()
         self._is_led = False
         self._writer: Connection | None = None
-        self._looking = threading.Lock()
-        self._reader: Connection | None = None
+        self._looks = Looks(database)
 
     def warm_up(self) -> None:
         """Do beforehand what the first image of the day would otherwise wait for."""
-        with self._looking:
-            self._reader = self._reader or self._database.autocommitting()
-            prepare(self._reader)
+        self._looks.at(prepare)
         pinyin_tokens("张三")
 
     def keep(self, header: Header, dataset: bytes | bytearray | memoryview, *, sender: Sender) -> Kept:
@@ -145,21 +143,12 @@ class Ingest:
 
     def close(self) -> None:
         """When no device is connected any more."""
-        for connection in (self._writer, self._reader):
-            _discard(connection)
-        self._writer = self._reader = None
+        self._forget_writer()
+        self._looks.close()
 
     def _is_identical(self, header: Header, sha256: str) -> bool:
         """A device that lost our answer sends again; its bytes need not be written a second time."""
-        with self._looking:
-            try:
-                if self._reader is None:
-                    self._reader = self._database.autocommitting()
-                return is_identical(self._reader, header, sha256)
-            except BaseException:
-                _discard(self._reader)
-                self._reader = None
-                raise
+        return self._looks.at(lambda connection: is_identical(connection, header, sha256))
 
     def _index(self, arrived: Arrived) -> Kept:
         """Whoever finds nobody leading leads: he writes for all who wait, then hands the lead over."""
@@ -224,8 +213,11 @@ class Ingest:
         raise AssertionError("unreachable")
 
     def _forget_writer(self) -> None:
-        _discard(self._writer)
-        self._writer = None
+        if self._writer is not None:
+            # Rolls back, and then really closes: it belongs to no pool.
+            with contextlib.suppress(Exception):
+                self._writer.close()
+            self._writer = None
 
 
 def _meta(header: Header, sender: Sender, description: Description) -> bytes:
@@ -240,11 +232,3 @@ def _meta(header: Header, sender: Sender, description: Description) -> bytes:
 
 def _described(digest: hashlib._Hash, length: int, sender: Sender, now: datetime) -> Description:
     return Description(length, digest.hexdigest(), sender.institution_code, now)
-
-
-def _discard(connection: Connection | None) -> None:
-    """A connection after a failure is not trusted again."""
-    if connection is not None:
-        # Rolls back, and then really closes: it belongs to no pool.
-        with contextlib.suppress(Exception):
-            connection.close()

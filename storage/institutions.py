@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import Connection, Dialect, ForeignKey, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from storage.database import Base
+from storage.database import Base, Database
+from storage.looks import Looks
+from storage.prepared import Prepared
 
 
 class InstitutionKind(StrEnum):
@@ -58,6 +63,44 @@ def find_application_entity(session: Session, ae_title: str) -> ApplicationEntit
     """The active device of this AE title, or None."""
     found = session.get(ApplicationEntity, ae_title.strip())
     return found if found is not None and found.is_active else None
+
+
+class Devices:
+    """The declared devices, asked for at every association: each look sees what was committed before it."""
+
+    def __init__(self, database: Database) -> None:
+        self._looks = Looks(database)
+
+    def find(self, ae_title: str) -> ApplicationEntity | None:
+        """The active device of this AE title, or None. It belongs to no session."""
+        row = self._looks.at(lambda connection: _row(connection, ae_title.strip()))
+        if row is None:
+            return None
+        found = dict(zip(_COLUMNS, row, strict=True))
+        if isinstance(found["may"], str):
+            found["may"] = json.loads(found["may"])
+        return ApplicationEntity(**found) if found["is_active"] else None
+
+    def close(self) -> None:
+        self._looks.close()
+
+
+_COLUMNS = tuple(column.key for column in ApplicationEntity.__table__.columns)
+
+
+def _row(connection: Connection, ae_title: str) -> tuple[Any, ...] | None:
+    cursor = connection.connection.cursor()
+    try:
+        found = _by_title(connection.dialect).run(cursor, {"title": ae_title}).fetchone()
+        return tuple(found) if found is not None else None
+    finally:
+        cursor.close()
+
+
+@lru_cache(maxsize=8)
+def _by_title(dialect: Dialect) -> Prepared:
+    columns = ApplicationEntity.__table__.columns
+    return Prepared(select(*columns).where(ApplicationEntity.ae_title == bindparam("title")), dialect)
 
 
 def institution_names(session: Session) -> dict[str, str]:

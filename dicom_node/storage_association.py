@@ -35,6 +35,7 @@ log = logging.getLogger("reading_center.dicom")
 
 IDLE_SECONDS = 120.0
 STUDIES_NOTED = 50
+MOST_UNHEARD = 2 * MAXIMUM_PDU  # of what a peer still says after it was told that we end
 
 _header = struct.Struct(">BxL")
 _pdv = struct.Struct(">LBB")
@@ -301,9 +302,9 @@ class StorageAssociation:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 2, 0))
             else:
                 self._socket.settimeout(2)
-            until = time.monotonic() + 2
-            while self._socket.recv(65536) and time.monotonic() < until:
-                pass
+            until, left = time.monotonic() + 2, MOST_UNHEARD
+            while left > 0 and time.monotonic() < until and (said := self._socket.recv(65536)):
+                left -= len(said)
 
 
 def _abort_pdu(reason: int) -> bytes:

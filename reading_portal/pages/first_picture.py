@@ -79,7 +79,7 @@ def first_picture(session: Session, objects: ObjectStore, who: Who, study_instan
     root = f"{path}/instances/{middle.sop_instance_uid}"
     frame = first_frame(
         f"{root}/frames/1",
-        header_of(session, middle),
+        header_of(session, objects, middle),
         modality=middle.modality,
         transfer_syntax_uid=middle.transfer_syntax_uid,
         number_of_frames=middle.number_of_frames,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.identity import same_person
-from storage.imaging import Origin, Patient, Series, Study, moment_of
+from storage.imaging import Origin, Series, Study, moment_of
 from storage.institutions import Institution
 from worklist.critical_results import statement_for
 from worklist.orders import shown_name
+from worklist.other_exams import other_exams
 from worklist.people import Practitioner, Who
 from worklist.policy import Policy
 from worklist.recognition import mark_for
@@ -72,7 +72,7 @@ def facts_of(
         device_name=_device(session, study),
         clinical_information="\n".join(filter(None, (order.clinical_information, order.question))),
         technique=_technique(session, study),
-        comparison=_comparison(session, study),
+        comparison=_comparison(session, study, policy.timezone),
         image_quality=report.image_quality,
         critical=statement_for(session, study),
         key_images=tuple(
@@ -100,24 +100,6 @@ def age_string(birth_date: date | None, on: date) -> str:
     if months >= 2:
         return f"{months:03d}M"
     return f"{(on - birth_date).days:03d}D"
-
-
-def priors_of(session: Session, study: Study, *, limit: int = 20) -> list[Study]:
-    """Earlier studies of the same person, the newest first; the caller asks `visible_to` what may be seen."""
-    return list(
-        session.scalars(
-            select(Study)
-            .join(Patient, Patient.id == Study.patient_pk)
-            .where(
-                same_person(study.patient),
-                Study.id != study.id,
-                Study.number_of_instances > 0,
-                Study.first_instance_at <= study.first_instance_at,
-            )
-            .order_by(Study.study_date.desc().nulls_last(), Study.id.desc())
-            .limit(limit)
-        )
-    )
 
 
 def signatory(session: Session, person: Who, signed_at: datetime | None) -> Signatory:
@@ -157,8 +139,9 @@ def _technique(session: Session, study: Study) -> str:
     return "；".join(dict.fromkeys(row for row in rows if row))
 
 
-def _comparison(session: Session, study: Study) -> str:
-    prior = next((one for one in priors_of(session, study) if one.modality == study.modality), None)
+def _comparison(session: Session, study: Study, timezone: str) -> str:
+    earlier = other_exams(session, study, timezone=timezone).earlier
+    prior = next((one for one in earlier if one.modality == study.modality), None)
     if prior is None or prior.study_date is None:
         return ""
     return f"{prior.study_date:%Y-%m-%d} {prior.study_description or prior.modality}"

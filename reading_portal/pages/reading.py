@@ -14,7 +14,8 @@ from reading_portal.report_templates import templates_for
 from reading_portal.viewing import note_view
 from storage.imaging import Series, Study
 from worklist.critical_results import Category, critical_results_for
-from worklist.people import Practitioner, Role, names, visible_to
+from worklist.other_exams import other_exams
+from worklist.people import Practitioner, Role, names
 from worklist.reading_tasks import (
     CLAIMABLE,
     RETURN_REASONS,
@@ -25,7 +26,6 @@ from worklist.reading_tasks import (
     why_not,
 )
 from worklist.recognition import decisions, mark_for
-from worklist.report_facts import priors_of
 from worklist.reports import DiagnosticReport, Draft, abandoned_drafts, shape_of, version_of
 from worklist.turnaround import urgency
 
@@ -51,7 +51,7 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
     report = visit.session.get(DiagnosticReport, task.report_id) if task.report_id else None
     picture = first_picture(visit.session, objects, visit.who, study.study_instance_uid)
     people = names(visit.session)
-    priors = [_prior(visit, prior) for prior in _visible_priors(visit, study)]
+    others = other_exams(visit.session, study, timezone=visit.policy.timezone, seen_by=visit.who, limit=20)
     answer = visit.page(
         "reading.html",
         live=False,
@@ -75,7 +75,8 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
         categories=list(Category),
         critical=[one for one in critical_results_for(visit.session, visit.who) if one.study_pk == study.id],
         laterality=_laterality(visit, study, task),
-        priors=priors,
+        earlier=[_reported(visit, one) for one in others.earlier],
+        later=[_reported(visit, one) for one in others.later],
         mark_text=mark_for(visit.session, study),
         recognition=decisions(visit.session, task.service_request),
         people=people,
@@ -112,16 +113,8 @@ def _stand(visit: Visit, task: ReadingTask, people: dict[str, str]) -> Stand:
     return Stand("review" if task.state == TaskState.AWAITING_REVIEW else "write", "", holder)
 
 
-def _visible_priors(visit: Visit, study: Study) -> list[Study]:
-    found = priors_of(visit.session, study)
-    seen = visible_to(visit.session, visit.who, Study)
-    allowed = set(
-        visit.session.scalars(select(Study.id).where(Study.id.in_([one.id for one in found]), seen))
-    )
-    return [one for one in found if one.id in allowed]
-
-
-def _prior(visit: Visit, study: Study) -> dict[str, Any]:
+def _reported(visit: Visit, study: Study) -> dict[str, Any]:
+    """Another exam with what was last signed about it."""
     report = visit.session.scalar(
         select(DiagnosticReport)
         .where(DiagnosticReport.study_pk == study.id, DiagnosticReport.current_version.is_not(None))

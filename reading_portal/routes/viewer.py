@@ -14,13 +14,14 @@ from reading_portal.places import Unreadable
 from reading_portal.retrieval import Recent, StoredInstance, bulk_of, find_visible, header_of, headers_of
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.waveforms import ecg_json, read_ecg
-from storage.imaging import Patient, Study
+from storage.imaging import Study
+from worklist.other_exams import other_exams
 from worklist.people import visible_to
+from worklist.policy import read_policy
 from worklist.problems import Missing
 
 router = APIRouter(prefix="/api/viewer", tags=["viewer"])
 
-MOST_PRIORS = 50
 WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."  # the root of all waveform storage SOP classes (PS3.6)
 # Series of the studies that were looked at last: the page that prefetched one opens it a moment later.
 _series: Recent[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = Recent(64)
@@ -54,7 +55,7 @@ def _manifest(session: Session, ask: Asked, study: str) -> dict[str, Any]:
     return study_facts(row, row.patient, age=age) | {
         "series": series,
         "documents": documents,
-        "priors": [_prior(prior) for prior in _priors(session, ask, row)],
+        "priors": _others(session, ask, row),
     }
 
 
@@ -86,27 +87,19 @@ def _study(session: Session, ask: Asked, study: str) -> Study:
     ).one()
 
 
-def _priors(session: Session, ask: Asked, study: Study) -> list[Study]:
-    """Other studies of the same person that the caller may see, newest first."""
-    same = Patient.id == study.patient_pk
-    if study.patient.person_id is not None:
-        same = same | (Patient.person_id == study.patient.person_id)
-    statement = (
-        select(Study)
-        .join(Patient, Patient.id == Study.patient_pk)
-        .where(same, Study.id != study.id, visible_to(session, ask.who, Study), Study.number_of_instances > 0)
-        .order_by(Study.study_date.desc(), Study.id.desc())
-        .limit(MOST_PRIORS)
-    )
-    return list(session.scalars(statement))
+def _others(session: Session, ask: Asked, study: Study) -> list[dict[str, Any]]:
+    """Other studies of the same person that the caller may see: earlier ones, then later ones."""
+    earlier, later = other_exams(session, study, timezone=read_policy(session).timezone, seen_by=ask.who)
+    return [_other(one, is_later=False) for one in earlier] + [_other(one, is_later=True) for one in later]
 
 
-def _prior(study: Study) -> dict[str, Any]:
+def _other(study: Study, *, is_later: bool) -> dict[str, Any]:
     return {
         "study_instance_uid": study.study_instance_uid,
         "study_date": study.study_date.strftime("%Y%m%d") if study.study_date else "",
         "description": study.study_description,
         "modality": study.modality,
         "body_part": study.body_part_examined,
+        "is_later": is_later,
         "manifest": f"/api/viewer/studies/{study.study_instance_uid}/manifest",
     }

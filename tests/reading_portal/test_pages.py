@@ -187,6 +187,22 @@ def test_the_reading_page_shows_the_first_picture_before_any_script(quick_portal
     assert f'href="/api/viewer/studies/{exam.study_instance_uid}/manifest"' in text
 
 
+def test_an_exam_of_a_later_day_is_not_called_an_earlier_one(quick_portal: Portal) -> None:
+    exam = quick_portal.an_exam()
+    for study_date in ("20190301", "20990101"):
+        dataset = builders.a_dataset()
+        dataset.StudyDate = study_date
+        builders.keep(quick_portal.database, quick_portal.objects, dataset)
+
+    text = page(quick_portal.by("chen"), f"/reading/{exam.task_id}")
+    told = quick_portal.by("chen").get(f"/api/viewer/studies/{exam.study_instance_uid}/manifest").json()
+
+    earlier, later = text.index("既往检查"), text.index("后续检查")
+    assert earlier < text.index("2019-03-01") < later < text.index("2099-01-01")
+    others = [(one["study_date"], one["is_later"]) for one in told["priors"]]
+    assert others == [("20190301", False), ("20990101", True)]
+
+
 def test_an_ecg_is_drawn_on_its_paper_by_the_server(quick_portal: Portal) -> None:
     exam = quick_portal.an_exam(modality="ECG", body_part="HEART", images=1)
 

@@ -17,6 +17,8 @@ export interface Frame {
   /** Counts from 1 within its instance. */
   number: number;
 }
+/** What the study of a display set is to the one that is read. */
+export type Standing = "current" | "prior" | "later";
 export interface DisplaySet {
   id: string;
   studyInstanceUID: string;
@@ -30,7 +32,7 @@ export interface DisplaySet {
   bodyPart: string;
   laterality: string;
   view: string;
-  isPrior: boolean;
+  standing: Standing;
   /** Frames are in time rather than in space. */
   isMultiFrame: boolean;
   /** Empty for objects without pixels (reports, presentation states, waveforms). */
@@ -40,7 +42,7 @@ export interface DisplaySet {
 /** Every image of these is a picture of its own, with its own window: one display set per instance. */
 const PROJECTIONS = new Set(["CR", "DX", "MG", "IO", "PX", "RG"]);
 
-export function displaySetsOf(manifest: Manifest, dicomweb: string, isPrior = false): DisplaySet[] {
+export function displaySetsOf(manifest: Manifest, dicomweb: string, standing: Standing = "current"): DisplaySet[] {
   return manifest.series.flatMap((series) => splitSeries(series).map((group, index) => {
     const instances = group.map((instance) => readInstance(series, instance));
     const head = instances[0]?.attributes ?? series.common;
@@ -59,7 +61,7 @@ export function displaySetsOf(manifest: Manifest, dicomweb: string, isPrior = fa
       bodyPart: series.body_part || text(head, TAG.bodyPart),
       laterality: lateralityOf(head) || series.laterality,
       view: viewOf(head),
-      isPrior,
+      standing,
       isMultiFrame: instances.length === 1 && frames.length > 1 && !hasPositions(head),
       frames,
     };

@@ -24,8 +24,8 @@ export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
     layout: () => viewer.grid.layout,
     active: () => viewer.grid.active.number,
     tool: () => tools.active,
-    displaySets: () => [...viewer.displaySets.values()].map(({ id, modality, description, frames, isPrior }) =>
-      ({ id, modality, description, frames: frames.length, isPrior })),
+    displaySets: () => [...viewer.displaySets.values()].map(({ id, modality, description, frames, standing }) =>
+      ({ id, modality, description, frames: frames.length, standing })),
     /** Client coordinates of pixel [column, row], to point a test's mouse at it. */
     screen: (column: number, row: number, viewport = 0) => {
       const plane = at(viewport).plane();

@@ -26,12 +26,15 @@ export interface ManifestSeries {
   common: Attributes;
   instances: ManifestInstance[];
 }
+/** Another study of the same person. */
 export interface Prior {
   study_instance_uid: string;
   study_date: string;
   description: string;
   modality: string;
   body_part?: string;
+  /** Made after the study that is read. */
+  is_later: boolean;
   manifest: string;
 }
 export interface Manifest {
@@ -80,11 +83,13 @@ function withoutImpossibleSpacing(group: Attributes): Attributes {
   return { ...group, [TAG.pixelMeasures]: { vr: "SQ", Value: [measures] } };
 }
 
-/** The prior to compare with first: earlier, of the same modality and body part, the newest of these. */
+/** The study to compare with first: an earlier one, of the same modality and body part, the nearest in time of these. */
 export function mostComparable(manifest: Manifest): Prior | undefined {
   const [current] = manifest.series;
-  const score = (prior: Prior): number => (prior.study_date <= manifest.study_date ? 4 : 0)
+  const score = (prior: Prior): number => (prior.is_later ? 0 : 4)
     + (prior.modality.split("\\").includes(current?.modality ?? "") ? 2 : 0)
     + (!!prior.body_part && prior.body_part === current?.body_part ? 1 : 0);
-  return [...(manifest.priors ?? [])].sort((a, b) => score(b) - score(a) || b.study_date.localeCompare(a.study_date))[0];
+  // Of two that score alike both are earlier or both are later.
+  const nearer = (a: Prior, b: Prior): number => b.study_date.localeCompare(a.study_date) * (a.is_later ? -1 : 1);
+  return [...(manifest.priors ?? [])].sort((a, b) => score(b) - score(a) || nearer(a, b))[0];
 }

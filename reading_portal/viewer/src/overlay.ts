@@ -45,7 +45,7 @@ export class Overlay {
     this.fill("top-left", [
       strong(patient.name),
       [sexOf(patient), ageOf(patient), patient.patient_id].filter(Boolean).join(" · "),
-      displaySet.isPrior ? tagged(word("prior"), "prior") : undefined,
+      displaySet.standing !== "current" ? tagged(word(displaySet.standing), "prior") : undefined,
     ]);
     this.fill("top-right", [
       `${dateOf(displaySet.studyDate)} ${displaySet.modality}`,

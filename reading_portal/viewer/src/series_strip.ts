@@ -1,8 +1,8 @@
-/** The strip of series: current study first, priors below; click, drag or keyboard brings one into a viewport. */
+/** The strip of series: current study first, priors below, later studies last; click, drag or keyboard brings one into a viewport. */
 import type { DisplaySet } from "./display_sets";
 import { dateOf, sideOf } from "./imaging_words";
 import type { Prior } from "./manifest";
-import { word } from "./words";
+import { word, type WordKey } from "./words";
 
 export const DRAG_TYPE = "application/x-display-set";
 const THUMBNAIL = "?viewport=128,128&quality=60";
@@ -23,9 +23,9 @@ export class SeriesStrip {
 
   fill(displaySets: DisplaySet[], priors: Prior[]): void {
     for (const displaySet of displaySets) this.strip.append(this.card(displaySet));
-    if (!priors.length) return;
-    this.strip.append(heading(word("priors")));
-    for (const prior of priors) this.strip.append(this.priorCard(prior));
+    for (const [name, studies] of groupsOf(priors)) {
+      this.strip.append(heading(word(name)), ...studies.map((study) => this.priorCard(study)));
+    }
   }
 
   /** Put an opened prior's series where its card stood. */
@@ -87,6 +87,13 @@ export class SeriesStrip {
     this.priorCards.set(prior.study_instance_uid, place);
     return place;
   }
+}
+
+/** Other studies under what they are to the one that is read; no heading stands over nothing. */
+export function groupsOf(others: Prior[]): [WordKey, Prior[]][] {
+  const groups: [WordKey, Prior[]][] = [["priors", others.filter((study) => !study.is_later)],
+    ["later_exams", others.filter((study) => study.is_later)]];
+  return groups.filter(([, studies]) => studies.length);
 }
 
 function caption(displaySet: DisplaySet): HTMLElement {

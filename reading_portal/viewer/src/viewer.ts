@@ -94,12 +94,13 @@ export class Viewer implements ViewportListener {
     void this.followReader();
   }
 
-  /** Fetch a prior's headers; show its most similar series beside the current one. */
+  /** Fetch another study's headers; show its most similar series beside the current one. */
   async openPrior(prior: Prior): Promise<void> {
+    const standing = prior.is_later ? "later" : "prior";
     let sets = this.openPriors.get(prior.study_instance_uid);
     if (!sets) {
       try {
-        sets = displaySetsOf(await fetchManifest(prior.manifest), this.page.dicomweb, true);
+        sets = displaySetsOf(await fetchManifest(prior.manifest), this.page.dicomweb, standing);
       } catch (error) {
         this.say(word("fail_manifest", /^HTTP (\d+)/.exec(String((error as Error).message))?.[1] ?? "–"));
         return;
@@ -113,12 +114,12 @@ export class Viewer implements ViewportListener {
     if (!best) return;
     if (CELLS[this.grid.layout] < 2) this.grid.setLayout("1x2");
     await this.open(best, this.grid.viewports[1]!);
-    this.say(`${word("prior")} ${dateOf(prior.study_date)}`);
+    this.say(`${word(standing)} ${dateOf(prior.study_date)}`);
   }
 
   async toggleNearestPrior(): Promise<void> {
     const prior = this.manifest && mostComparable(this.manifest);
-    const isBeside = this.grid.visible.some((viewport) => viewport.displaySet?.isPrior);
+    const isBeside = this.grid.visible.some((viewport) => isOther(viewport.displaySet));
     if (isBeside) this.grid.setLayout("1x1");
     else if (prior) await this.openPrior(prior);
   }
@@ -134,7 +135,7 @@ export class Viewer implements ViewportListener {
     this.grid.nextLayout();
     // Fill new cells with what is not on the screen yet.
     const shown = new Set(this.grid.visible.map((viewport) => viewport.displaySet?.id));
-    const waiting = [...this.displaySets.values()].filter((set) => !shown.has(set.id) && set.frames.length && !set.isPrior);
+    const waiting = [...this.displaySets.values()].filter((set) => !shown.has(set.id) && set.frames.length && !isOther(set));
     for (const viewport of this.grid.visible) {
       if (viewport.displaySet) continue;
       const next = waiting.shift();
@@ -201,7 +202,7 @@ export class Viewer implements ViewportListener {
     if (this.isFollowing || !window || viewport !== this.grid.active) return;
     this.isFollowing = true;
     for (const other of this.grid.visible) {
-      const isComparison = other.displaySet?.isPrior !== viewport.displaySet?.isPrior
+      const isComparison = isOther(other.displaySet) !== isOther(viewport.displaySet)
         && other.displaySet?.modality === viewport.displaySet?.modality && viewport.displaySet?.modality === "CT";
       if (other !== viewport && other.hasImage && isComparison) other.setWindow(window);
     }
@@ -237,7 +238,7 @@ export class Viewer implements ViewportListener {
     this.mark("previews");
     const visible = this.grid.visible.filter((viewport) => viewport.displaySet?.frames.length)
       .sort((a) => (a === this.grid.active ? -1 : 1));
-    const rest = [...this.displaySets.values()].filter((set) => !set.isPrior && set.frames.length
+    const rest = [...this.displaySets.values()].filter((set) => !isOther(set) && set.frames.length
       && !visible.some((viewport) => viewport.displaySet === set));
     this.prefetch.follow([
       ...visible.map((viewport) => ({ displaySet: viewport.displaySet!, index: () => viewport.index })),
@@ -282,6 +283,7 @@ export class Viewer implements ViewportListener {
   }
 }
 
+const isOther = (set: DisplaySet | undefined): boolean => !!set && set.standing !== "current";
 const linkKey = (a: ReadingViewport, b: ReadingViewport): string => `${a.number}>${b.number}`;
 
 function stackOf(viewport: ReadingViewport): Stack | undefined {

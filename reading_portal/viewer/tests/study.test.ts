@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { displaySetsOf, viewOf } from "../src/display_sets";
 import { hangingFor, mirrorsMammogram } from "../src/hanging";
-import { mergedAttributes, type Manifest, type ManifestInstance, type ManifestSeries } from "../src/manifest";
+import { mergedAttributes, mostComparable, type Manifest, type ManifestInstance, type ManifestSeries, type Prior } from "../src/manifest";
 import { paletteValues } from "../src/palettes";
 import { openingPreset, presetsFor, windowOf } from "../src/presets";
 import { outward } from "../src/preview_stack";
+import { groupsOf } from "../src/series_strip";
 import { isLossy, isVideo } from "../src/transfer_syntaxes";
 import { CT, cs, ds, sq } from "./dicom_json";
 
@@ -52,6 +53,34 @@ describe("display sets", () => {
   test("read the mammographic view from its code", () => {
     expect(viewOf({ "00540220": sq({ "00080104": { vr: "LO", Value: ["medio-lateral oblique"] } }) })).toBe("MLO");
     expect(viewOf({ "00540220": sq({ "00080104": { vr: "LO", Value: ["cranio-caudal"] } }) })).toBe("CC");
+  });
+});
+
+describe("other studies of the same person", () => {
+  const other = (date: string, is_later: boolean, modality = "CT"): Prior =>
+    ({ study_instance_uid: date, study_date: date, description: "", modality, manifest: "", is_later });
+  const ct = (...priors: Prior[]): Manifest => ({ ...study(series("CT", [instance("a")])), priors });
+
+  test("are compared with an earlier one first, be it of another modality", () => {
+    expect(mostComparable(ct(other("20260801", false, "DX"), other("20261115", true)))!.study_date).toBe("20260801");
+    expect(mostComparable(ct(other("20260801", false), other("20260901", false)))!.study_date).toBe("20260901");
+  });
+
+  test("are compared with the nearest where all are later", () => {
+    expect(mostComparable(ct(other("20270301", true), other("20261115", true)))!.study_date).toBe("20261115");
+    expect(mostComparable(ct())).toBeUndefined();
+  });
+
+  test("stand under their own heading when they are later, and no heading stands over nothing", () => {
+    const [earlier, later] = [other("20260801", false), other("20261115", true)];
+    expect(groupsOf([earlier, later])).toEqual([["priors", [earlier]], ["later_exams", [later]]]);
+    expect(groupsOf([later])).toEqual([["later_exams", [later]]]);
+    expect(groupsOf([])).toEqual([]);
+  });
+
+  test("say in every display set what they are to the one that is read", () => {
+    const standings = [displaySetsOf(ct(), "/d"), displaySetsOf(ct(), "/d", "later")].map(([set]) => set!.standing);
+    expect(standings).toEqual(["current", "later"]);
   });
 });
 

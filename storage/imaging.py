@@ -163,7 +163,11 @@ class QuarantinedInstance(Base):
     source: Mapped[str] = mapped_column(default="")
     received_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
-    resolution: Mapped[str | None]
+    resolution: Mapped[str | None]  # what a person decided (storage.conflicts); None while it waits
+    resolved_by: Mapped[str | None]
+    resolution_reason: Mapped[str | None]
+    kept_as: Mapped[str | None]  # the SOP Instance UID of the instance that was made of it
+    version: Mapped[int] = mapped_column(default=0, server_default="0")  # grows with every decision
 
 
 def moment_of(study: Study, timezone: str) -> datetime:

@@ -116,6 +116,19 @@ def is_identical(connection: Connection, header: Header, sha256: str) -> bool:
     return row is not None and tuple(row[1:]) == (sha256, header.transfer_syntax_uid)
 
 
+def identity_of(connection: Connection, header: Header, institution_code: str) -> tuple[str, str]:
+    """Issuer and ID of the patient. An ID without issuer belongs to the sender's institution; nobody speaks
+    for a neighbour; nameless exams of one cart are not one patient: without an ID the study is the identity.
+    """
+    own, said = institution_code, header.issuer_of_patient_id
+    patient_id = header.patient_id or f"study {header.study_instance_uid}"
+    if not said or said == own:
+        return own, patient_id
+    ours = select(Institution.code).where(Institution.code == said)
+    is_neighbour = connection.execute(ours).first() is not None
+    return (f"{own}/{said}" if is_neighbour else said), patient_id
+
+
 def prepare(connection: Connection) -> None:
     """Compile the statements."""
     _statements(connection.dialect)
@@ -225,7 +238,7 @@ class _Batch:
             if known[one.uid] == content:
                 return Kept(Outcome.IDENTICAL, one.uid, header.study_instance_uid)
             return self._quarantine(one, "this SOP Instance UID is kept with other content")
-        identity = self._identity(one)
+        identity = identity_of(self._connection, one.header, one.sender.institution_code)
         place = self._places.get(header.study_instance_uid)
         if place is None:
             place = self._new_study(one, identity)
@@ -241,17 +254,6 @@ class _Batch:
             if place.image is None and header.modality not in ABOUT_IMAGES:
                 place.image = header
         return Kept(Outcome.KEPT, one.uid, header.study_instance_uid, damage=header.damage)
-
-    def _identity(self, one: Arrived) -> tuple[str, str]:
-        """Issuer and ID. An ID without issuer belongs to the sender's institution; nobody speaks for a
-        neighbour; nameless exams of one cart are not one patient: without an ID the study is the identity."""
-        own, said = one.sender.institution_code, one.header.issuer_of_patient_id
-        patient_id = one.header.patient_id or f"study {one.header.study_instance_uid}"
-        if not said or said == own:
-            return own, patient_id
-        ours = select(Institution.code).where(Institution.code == said)
-        is_neighbour = self._connection.execute(ours).first() is not None
-        return (f"{own}/{said}" if is_neighbour else said), patient_id
 
     def _find_study(self, uid: str) -> None:
         row = self._statements.study.run(self._cursor, {"uid": uid}).fetchone()
@@ -341,6 +343,17 @@ class _Batch:
     def _quarantine(self, one: Arrived, reason: str) -> Kept:
         header, stored = one.header, one.stored
         with Session(self._connection) as session:
+            # A device that was warned sends again, for days: one task for a person, not a hundred.
+            is_known = session.scalar(
+                select(QuarantinedInstance.id).where(
+                    QuarantinedInstance.sop_instance_uid == one.uid,
+                    QuarantinedInstance.sha256 == stored.sha256,
+                    QuarantinedInstance.transfer_syntax_uid == header.transfer_syntax_uid,
+                    QuarantinedInstance.calling_ae == one.sender.ae_title,
+                )
+            )
+            if is_known is not None:
+                return Kept(Outcome.QUARANTINED, one.uid, header.study_instance_uid, reason=reason)
             session.add(
                 QuarantinedInstance(
                     sop_instance_uid=one.uid,

@@ -16,6 +16,7 @@ from storage.imaging import Patient
 from tests import builders, portal_words
 from tests.cast import password_of
 from tests.reading_portal.conftest import Portal
+from worklist.orders import ServiceRequest
 from worklist.people import Practitioner, StudyAccess
 from worklist.reading_tasks import ReadingTask
 
@@ -201,6 +202,18 @@ def test_an_exam_of_a_later_day_is_not_called_an_earlier_one(quick_portal: Porta
     assert earlier < text.index("2019-03-01") < later < text.index("2099-01-01")
     others = [(one["study_date"], one["is_later"]) for one in told["priors"]]
     assert others == [("20190301", False), ("20990101", True)]
+
+
+def test_the_side_is_said_with_the_part_that_it_belongs_to(quick_portal: Portal) -> None:
+    exam = quick_portal.an_exam(body_part="KNEE")
+    with quick_portal.database.transaction() as session:
+        session.get_one(ServiceRequest, exam.order_id).laterality = "L"
+
+    chinese = page(quick_portal.by("chen"), f"/reading/{exam.task_id}")
+    english = page(quick_portal.by("chen"), f"/reading/{exam.task_id}", language="en")
+
+    # In the bar above the images and in the question before the signature.
+    assert len(re.findall("左膝关节", chinese)) == len(re.findall("left knee", english)) == 2
 
 
 def test_an_ecg_is_drawn_on_its_paper_by_the_server(quick_portal: Portal) -> None:

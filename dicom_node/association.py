@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class PeerAssociation(Association):
         self._serve = serve
         self._ended = ended
         self._news = threading.Event()
+        self._errands: deque[Callable[[], None]] = deque()
+        self._early: deque[tuple[int, Any]] = deque()  # requests that came while we awaited an answer
         self.dul = Reactor(self, self._news)
         self._messages = self.dimse = Messages(self, spool)
         self.acse_timeout, self.dimse_timeout, self.network_timeout = 10.0, ANSWER_SECONDS, IDLE_SECONDS
@@ -67,6 +70,32 @@ class PeerAssociation(Association):
         if len(self.studies) < STUDIES_NOTED:
             self.studies[study_instance_uid] = None
 
+    def later(self, errand: Callable[[], None]) -> None:
+        """Do this between two requests, in the association's own thread; from any thread. An errand that
+        the association does not live to see is never begun."""
+        self._errands.append(errand)
+        self._news.set()
+
+    def ask(self, request: Any, context_id: int, *, patience: float) -> Any:
+        """Send a request of ours and return its answer, in the association's own thread.
+
+        None where the peer says nothing for `patience` seconds, or goes. Its own requests wait meanwhile.
+        """
+        self.dimse.send_msg(request, context_id)
+        until = time.monotonic() + patience
+        while self.is_established and self.dul.is_alive() and (left := until - time.monotonic()) > 0:
+            came_on, message = self.dimse.get_msg(block=False)
+            if message is None or came_on is None:
+                if self.dul.peek_next_pdu() is not None:  # the peer releases or aborts
+                    return None
+                self._news.wait(min(left, IDLE_LOOK))
+                self._news.clear()
+            elif message.MessageIDBeingRespondedTo == request.MessageID:
+                return message
+            elif message.MessageIDBeingRespondedTo is None:
+                self._early.append((came_on, message))
+        return None
+
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
@@ -83,10 +112,15 @@ class PeerAssociation(Association):
             self._news.wait(IDLE_LOOK)
             self._news.clear()
             while not self._kill and self.is_established:
-                context_id, request = self.dimse.get_msg(block=False)
-                if request is None or context_id is None:
+                context_id, request = (
+                    self._early.popleft() if self._early else self.dimse.get_msg(block=False)
+                )
+                if request is not None and context_id is not None:
+                    self._serve_request(request, context_id)
+                elif self._errands and self.dul.peek_next_pdu() is None:
+                    self._errands.popleft()()
+                else:
                     break
-                self._serve_request(request, context_id)
             if self._kill or self._is_over():
                 self.kill()
                 return

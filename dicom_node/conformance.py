@@ -49,7 +49,8 @@ receives an A-ASSOCIATE-RJ. A device negotiates only what it is declared to do."
 
 QUERIES = """\
 Query and retrieve keys are those of `storage/matching.py`; unknown keys come back empty. A storage
-commitment is reported by N-EVENT-REPORT on an association of ours, for up to 72 hours.
+commitment is reported by N-EVENT-REPORT on the association that asked while it is open, otherwise on one of
+ours, again and again for 72 hours; an instance that is not committed to carries its failure reason.
 
 ## Storage as SCP, and as SCU for C-GET, C-MOVE and deliveries
 

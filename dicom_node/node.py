@@ -72,6 +72,7 @@ class Node:
         self.devices = Devices(database)
         self.buffers = Buffers()
         self.places = Places()
+        self.reports_here = threading.BoundedSemaphore(commitment.MOST_HERE)
         self.log = AssociationLog(database)
         self.spool = Path(settings.data) / "spool"
         self.application_entity = AE(settings.ae_title)

@@ -104,6 +104,45 @@ def claim(session: Session, kinds: Collection[str], *, owner: str, now: datetime
     return job
 
 
+def claim_this(
+    session: Session, kind: str, key: str, *, owner: str, lease: timedelta, now: datetime
+) -> Job | None:
+    """This very job, leased to `owner` before it is due; None where somebody has it or has done it."""
+    job = session.scalar(
+        select(Job).where(Job.kind == kind, Job.key == key, Job.state == JobState.READY).with_for_update()
+    )
+    if job is None:
+        return None
+    job.state, job.owner, job.lease_until = JobState.RUNNING, owner, now + lease
+    job.attempts += 1
+    return job
+
+
+def hand_back(session: Session, job: Job, *, now: datetime) -> bool:
+    """Undone, but not failed: due at once, for whoever claims it next."""
+    return _fenced(
+        session, job, state=JobState.READY, due_at=now, lease_until=None, attempts=job.attempts - 1
+    )
+
+
+def ask_again(
+    session: Session, kind: str, key: str, *, delay: timedelta, patience: timedelta, now: datetime
+) -> None:
+    """Whoever waits for this work asks once more after it was done, or given up: it is done once more."""
+    session.execute(
+        update(Job)
+        .where(Job.kind == kind, Job.key == key, Job.state.in_((JobState.DONE, JobState.DEAD)))
+        .values(
+            state=JobState.READY,
+            due_at=now + delay,
+            give_up_at=now + patience,
+            attempts=0,
+            finished_at=None,
+            last_error=None,
+        )
+    )
+
+
 def finish(session: Session, job: Job, *, now: datetime) -> bool:
     """Mark the job done; False when another worker has taken it over meanwhile (then undo your effects)."""
     return _fenced(session, job, state=JobState.DONE, finished_at=now, lease_until=None, last_error=None)

@@ -1,17 +1,23 @@
 """Storage commitment: promised for what is kept, re-read and whole; reported until the device has heard."""
 
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from dicom_node.commitment import NotHeard
 from dicom_node.deliveries import handlers
 from dicom_node.outgoing import PeerUnreachable
+from storage.database import utc_now
 from storage.instances import find_instance
 from storage.jobs import Job
 from tests.dicom_node.devices import CT, a_ct, associated, encoded, send
+from worklist.worker import run_job
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -40,9 +46,9 @@ def keep(node, *datasets, calling="T01_PACS"):
         return [send(association, encoded(one), sop_instance_uid=one.SOPInstanceUID)[0] for one in datasets]
 
 
-def ask(node, references, *, calling="T01_PACS"):
+def ask(node, references, *, calling="T01_PACS", transaction_uid=None):
     asked = Dataset()
-    asked.TransactionUID = generate_uid(prefix=None)
+    asked.TransactionUID = transaction_uid or generate_uid(prefix=None)
     asked.ReferencedSOPSequence = []
     for sop_class_uid, sop_instance_uid in references:
         item = Dataset()
@@ -115,6 +121,114 @@ def test_what_is_not_kept_whole_is_named_with_its_reason(node, reports):
         (disputed.SOPInstanceUID, 0x0110),
         (kept.SOPInstanceUID, 0x0119),
     ]
+
+
+@contextmanager
+def staying(node, reference, hear):
+    """A device that asks for this one instance and keeps its association open."""
+    asked = Dataset()
+    asked.TransactionUID = generate_uid(prefix=None)
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference
+    asked.ReferencedSOPSequence = [item]
+    handlers = [(evt.EVT_N_EVENT_REPORT, hear)]
+    with associated(node, (COMMITMENT, [IMPLICIT]), (CT, [EXPLICIT]), evt_handlers=handlers) as association:
+        answer, _ = association.send_n_action(asked, 1, COMMITMENT, INSTANCE)
+        assert answer.Status == 0
+        yield association
+
+
+def state_of(node, *, expected):
+    """The state of the one report, once it is what is expected, or after five seconds."""
+    for _ in range(100):
+        with node.database.reading() as session:
+            job = session.scalar(select(Job).where(Job.kind == "commitment-report"))
+            state = (job.state, job.attempts, job.due_at <= utc_now())
+        if state == expected:
+            break
+        time.sleep(0.05)
+    return state
+
+
+def test_a_device_that_stays_is_told_on_its_own_association(node):
+    dataset = a_ct()
+    keep(node, dataset, calling="T01_CT")  # a device without a port: nobody could call it back
+    heard = []
+
+    def hear(event):
+        heard.append((event.event_type, event.event_information))
+        return 0, None
+
+    with staying(node, (CT, dataset.SOPInstanceUID), hear) as association:
+        assert state_of(node, expected=("done", 1, False))[0] == "done"
+        # The association goes on as before.
+        status, _ = send_on(association, a_ct())
+
+    ((event_type, information),) = heard
+    assert (event_type, status) == (1, 0)
+    assert [one.ReferencedSOPInstanceUID for one in information.ReferencedSOPSequence] == [
+        dataset.SOPInstanceUID
+    ]
+
+
+def send_on(association, dataset):
+    answer = association.send_c_store(dataset_with_meta(dataset))
+    return int(answer.Status), answer
+
+
+def dataset_with_meta(dataset):
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = EXPLICIT
+    return dataset
+
+
+def test_a_device_that_refuses_the_report_on_its_association_is_called_back(node):
+    dataset = a_ct()
+    keep(node, dataset, calling="T01_CT")
+
+    with staying(node, (CT, dataset.SOPInstanceUID), lambda event: (0x0110, None)):
+        state = state_of(node, expected=("ready", 0, True))
+
+    assert state == ("ready", 0, True)
+
+
+def test_a_device_that_releases_at_once_is_called_back_at_once(node):
+    dataset = a_ct()
+    keep(node, dataset)
+
+    ask(node, [(CT, dataset.SOPInstanceUID)])
+
+    assert state_of(node, expected=("ready", 0, True)) == ("ready", 0, True)
+
+
+def test_a_device_that_asks_again_is_told_again(node, reports):
+    dataset = a_ct()
+    keep(node, dataset)
+    transaction_uid = generate_uid(prefix=None)
+
+    for _ in range(2):
+        ask(node, [(CT, dataset.SOPInstanceUID)], transaction_uid=transaction_uid)
+        state_of(node, expected=("ready", 0, True))
+        with node.database.reading() as session:
+            assert session.scalar(select(func.count()).select_from(Job)) == 1
+        assert run_job(node.database, handlers(node.database, node.objects, node.settings), owner="worker")
+
+    assert [information.TransactionUID for _, information in reports] == [transaction_uid] * 2
+
+
+def test_a_report_is_tried_for_three_days(node):
+    dataset = a_ct()
+    keep(node, dataset)
+    ask(node, [(CT, dataset.SOPInstanceUID)])
+    state_of(node, expected=("ready", 0, True))
+
+    ran = run_job(node.database, handlers(node.database, node.objects, node.settings), owner="worker")
+
+    with node.database.reading() as session:
+        job = session.scalar(select(Job))
+        assert (ran, job.state, job.attempts) == (True, "ready", 1)
+        assert job.due_at > utc_now()
+        assert timedelta(hours=71) < job.give_up_at - utc_now() < timedelta(hours=73)
 
 
 def test_a_device_that_does_not_listen_is_told_later(node):

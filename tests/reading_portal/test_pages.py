@@ -19,6 +19,7 @@ from tests.reading_portal.conftest import Portal
 from worklist.orders import ServiceRequest
 from worklist.people import Practitioner, StudyAccess
 from worklist.reading_tasks import ReadingTask
+from worklist.reports import DiagnosticReport, version_of
 
 HTML = {"accept": "text/html"}
 
@@ -362,6 +363,18 @@ def test_a_printed_report_is_verified_by_anyone_without_naming_the_patient(quick
     assert "Z.S." in known
     assert "张三" not in known
     assert "查无此报告" in unknown
+
+
+def test_a_preliminary_report_is_genuine_but_not_called_valid_before_its_review(quick_portal: Portal) -> None:
+    signed = quick_portal.signed(quick_portal.an_exam(modality="MR", body_part="BRAIN", images=1))
+    with quick_portal.database.reading() as session:
+        report = session.get_one(DiagnosticReport, signed["report_id"])
+        token = version_of(session, report).verify_token
+
+    shown = page(quick_portal.stranger(), f"/verify/{token}")
+
+    assert "<b>初步报告，尚待审核</b>签章真实有效，为当前版本" in shown
+    assert "报告真实有效" not in shown
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -160,7 +160,7 @@ def test_an_amended_report_with_an_earlier_addendum_is_its_authors_and_reviewers
     another = dataclasses.replace(WU, username="sun", name="孙立", signed_at=SIGNED_AT)
     addendum = AddendumText(text="建议三个月复查。", reason="补充", author=another)
     amended = dataclasses.replace(ct_report(), status="amended", addenda=(addendum,))
-    pdf = compose_report(amended, verify_url="https://c.example/verify/t")
+    pdf = compose_report(amended, key_images=[], verify_url="https://c.example/verify/t")
     by_author = sealed(authority, pdf, "陈雨", "reed", "报告签发")
 
     assert verdict(authority, by_author).problems == (SealProblem.INCOMPLETE,)

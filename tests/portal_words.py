@@ -57,6 +57,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "role": tuple(Role),
     "grade": tuple(Grade),
     "sex": ("M", "F", "O", "unknown"),
+    "sex-in-full": ("M", "F", "O"),
     "laterality": ("L", "R", "B"),
     "modality": worklist.MODALITIES,
     "body-part": tuple({part for parts in orders.BODY_PARTS.values() for part in parts}),

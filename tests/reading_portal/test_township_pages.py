@@ -56,6 +56,19 @@ def test_two_clerks_who_register_the_same_new_patient_at_once_both_place_their_o
         assert session.scalar(count) == 1
 
 
+def test_the_choices_of_sex_are_whole_words(quick_portal: Portal) -> None:
+    clerk = quick_portal.by("ma")
+
+    said = {
+        language: clerk.get("/orders/new", headers=HTML | {"cookie": f"language={language}"}).text
+        for language in ("zh-CN", "en")
+    }
+
+    choice = re.compile(r'name="sex" value="[MFO]"[^>]*>([^<]*)</label>')
+    assert choice.findall(said["zh-CN"]) == ["男", "女", "其他"]
+    assert choice.findall(said["en"]) == ["Male", "Female", "Other"]
+
+
 def test_a_form_that_comes_back_has_kept_every_choice(quick_portal: Portal) -> None:
     browser, token = quick_portal.browser("ma")
     form = ORDER | {"national_id": "110101199003074518", "body_part": "HEAD", "priority": "urgent"}

@@ -13,34 +13,66 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from urllib3.exceptions import HTTPError
 
 from center.complaints import Complaint
-from storage.database import Database
-from storage.objects import ObjectStore, S3Store, open_store
+from storage.database import PATIENCE, Database
+from storage.healing import heal
+from storage.objects import FolderStore, ObjectStore, S3Store, StoreAway, open_store
 from storage.settings import PREFIX, Settings
+from storage.spool import SpooledStore, SpoolFirst, draining
 from worklist.authority import CentreAuthority
 from worklist.policy import read_policy
 
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, patience=PATIENCE)
     try:
         yield database
     finally:
         database.dispose()
 
 
-def open_objects(settings: Settings) -> ObjectStore:
-    return open_store(settings.object_store)
+def open_objects(settings: Settings, *, receives: bool = False) -> ObjectStore:
+    """Where every role reads and writes; with `receives`, as a node writes.
+
+    What waits in the spool is read and copied also after the mode was changed back.
+    """
+    store = open_store(settings.object_store)
+    folder = settings.data / "unsent"
+    if not isinstance(store, S3Store) or not (settings.ingest == "spool" or folder.is_dir()):
+        return store
+    kind = SpooledStore if receives and settings.ingest == "spool" else SpoolFirst
+    return kind(FolderStore(folder), store)
 
 
 def prepare_objects(settings: Settings) -> None:
     """Make the bucket where it is missing; a folder makes itself."""
-    objects = open_objects(settings)
-    if isinstance(objects, S3Store):
-        try:
-            objects.ensure_bucket()
-        except ValueError as error:
-            raise Complaint(f"{PREFIX}OBJECT_STORE makes no sense: {error}") from None
+    store = open_store(settings.object_store)
+    if not isinstance(store, S3Store):
+        return
+    try:
+        store.ensure_bucket()
+    except ValueError as error:
+        raise Complaint(f"{PREFIX}OBJECT_STORE makes no sense: {error}") from None
+    except StoreAway:
+        # What is received waits in the spool, and the bucket is made when the store is there.
+        if settings.ingest != "spool":
+            raise
+
+
+@contextmanager
+def spooling(settings: Settings, database: Database, objects: ObjectStore) -> Iterator[None]:
+    """Where objects wait on this machine, copy them while the block runs."""
+    if not isinstance(objects, SpoolFirst):
+        yield
+        return
+
+    def prepare() -> None:
+        if isinstance(objects.store, S3Store):
+            objects.store.ensure_bucket()
+        heal(database, objects)  # what could not be looked at while the store was away
+
+    with draining(objects, prepare=prepare):
+        yield
 
 
 def open_authority(settings: Settings, database: Database) -> CentreAuthority:
@@ -65,7 +97,7 @@ def answering(settings: Settings) -> Iterator[None]:
         raise Complaint(f"the database does not answer: {where}") from None
     except S3Error as error:
         raise Complaint(f"the object store at {_host(settings)} refused: {error.code}") from None
-    except (MinioException, HTTPError):
+    except (MinioException, HTTPError, StoreAway):
         raise Complaint(f"the object store at {_host(settings)} does not answer") from None
 
 

@@ -46,7 +46,8 @@ def serve(name: str, settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     with compose.answering(settings), compose.open_database(settings) as database:
-        ROLES[name](settings, database, compose.open_objects(settings), stop)
+        objects = compose.open_objects(settings, receives=name == "node")
+        ROLES[name](settings, database, objects, stop)
     return 0
 
 
@@ -66,13 +67,15 @@ def _look_around(name: str, settings: Settings) -> None:
 
 
 def _node(settings: Settings, database: Database, objects: ObjectStore, stop: threading.Event) -> None:
+    from center import compose
     from dicom_node.node import build_node
 
     node = build_node(settings, database, objects)
     node.start()
     logger.info("listening", port=node.port, tls_port=node.tls_port)
-    stop.wait()
-    node.stop()
+    with compose.spooling(settings, database, objects):
+        stop.wait()
+        node.stop()
 
 
 def load_portal() -> None:
@@ -109,10 +112,11 @@ def _portal(settings: Settings, database: Database, objects: ObjectStore, _stop:
 
 def _worker(settings: Settings, database: Database, objects: ObjectStore, stop: threading.Event) -> None:
     from dicom_node.deliveries import handlers
-    from worklist import worker
+    from worklist import conflicts, worker
 
     logger.info("working")
-    worker.run(worker.duties(database, objects, handlers(database, objects, settings)), stop)
+    jobs = handlers(database, objects, settings) | conflicts.handlers(database, objects)
+    worker.run(worker.duties(database, objects, jobs), stop)
 
 
 ROLES: dict[str, Serve] = {"node": _node, "portal": _portal, "worker": _worker}

@@ -92,7 +92,7 @@ def status_for(error: BaseException) -> tuple[Status, str]:
     if isinstance(error, WrongRequest):
         return error.status, comment(str(error))
     if isinstance(error, OSError | SQLAlchemyError) or type(error).__module__.startswith(
-        ("minio", "urllib3")
+        ("minio", "urllib3", "psycopg", "sqlite3")
     ):
         return Status.OUT_OF_RESOURCES, "out of resources, please send again"
     return Status.PROCESSING_FAILURE, "the request could not be processed"

@@ -8,16 +8,20 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -25,6 +29,20 @@ T = TypeVar("T")
 
 # PostgreSQL answers a lost race with these; the whole transaction is simply told again.
 COLLISIONS = {"40001", "40P01", "55P03", "23505"}
+
+# Seconds. A device at the door is told to come again before it gives up by itself; a person waits longer.
+CONNECT_PATIENCE = 5
+DEVICE_PATIENCE = 8.0
+PATIENCE = 60.0
+
+_AWAY = (
+    OperationalError,
+    InterfaceError,
+    NoConnectionFree,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sqlite3.OperationalError,
+)
 
 
 def utc_now() -> datetime:
@@ -80,7 +98,8 @@ class Database:
     order, where SQLite's own busy handler polls and starves some of them, also between processes.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+    def __init__(self, url: str, *, pool_size: int = 20, patience: float | None = None) -> None:
+        """`patience` is how many seconds one statement may take; None is as long as it likes."""
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine: Engine
@@ -99,6 +118,7 @@ class Database:
             self.engine = create_engine(
                 url, hide_parameters=True, pool_size=pool_size, max_overflow=40, pool_pre_ping=True
             )
+            event.listen(self.engine, "do_connect", _connector(patience))
         self._sessions: Callable[..., Session] = lambda: Session(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -133,12 +153,13 @@ class Database:
 
         A new study arrives on many associations at once and its first rows collide (house law 5).
         """
+        until = time.monotonic() + PATIENCE
         for attempt in range(1, attempts + 1):
             try:
                 with self.transaction() as session:
                     return work(session)
             except (IntegrityError, OperationalError) as error:
-                if attempt == attempts or not is_collision(error):
+                if attempt == attempts or not is_collision(error) or time.monotonic() > until:
                     raise
                 time.sleep(random.uniform(0.0, 0.01 * 2**attempt))
         raise AssertionError("unreachable")
@@ -147,35 +168,45 @@ class Database:
         """A connection whose commits survive a crash of ours but, on SQLite, not a power cut.
 
         For rows that can be made again from what is durable (`storage.healing`), and for these only. Begin
-        its transactions inside `one_writer()`. On PostgreSQL it is a connection like any other: the server
-        may lose its power without our noticing.
+        its transactions inside `one_writer()`. On PostgreSQL the commit is flushed like any other: the
+        server may lose its power without our noticing.
         """
-        connection = self.engine.connect()
-        connection.detach()
+        connection = self._for_devices()
         if self.is_sqlite:
             _driver(connection).execute("PRAGMA synchronous=NORMAL")
         return connection
 
     def autocommitting(self) -> Connection:
         """A connection for single looks, each of which sees what was committed before it."""
-        connection = self.engine.connect()
-        connection.detach()
+        connection = self._for_devices()
         if not self.is_sqlite:
             _driver(connection).autocommit = True
+        return connection
+
+    def _for_devices(self) -> Connection:
+        connection = self.engine.connect()
+        connection.detach()
+        if self.is_sqlite:
+            _driver(connection).execute(f"PRAGMA busy_timeout={int(DEVICE_PATIENCE * 1000)}")
+        else:
+            _driver(connection).patience = DEVICE_PATIENCE
         return connection
 
     def dispose(self) -> None:
         self.engine.dispose()
 
     @contextmanager
-    def one_writer(self) -> Iterator[None]:
-        """Held by every transaction that writes."""
+    def one_writer(self, *, patience: float = PATIENCE) -> Iterator[None]:
+        """Held by every transaction that writes. Raises OperationalError where another holds it too long."""
         if not self.is_sqlite:
             yield
             return
         descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _queue_for(descriptor, patience)
             yield
         finally:
             os.close(descriptor)
@@ -198,6 +229,61 @@ def is_collision(error: DBAPIError) -> bool:
         return state in COLLISIONS
     text = str(error.orig)
     return "locked" in text or "UNIQUE constraint failed" in text
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether it is the database that fails, rather than what it was asked."""
+    return isinstance(error, _AWAY)
+
+
+def silent(cause: BaseException) -> OperationalError:
+    """The database does not answer, as SQLAlchemy says it."""
+    return OperationalError("(no statement)", None, cause, hide_parameters=True)
+
+
+class _Patient(psycopg.Connection[Any]):
+    """A connection whose server may stop answering without closing it: a machine that hangs, a cut line."""
+
+    patience: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        if timeout is not None or self.patience is None:
+            return super().wait(gen, interval, timeout)
+        until = time.monotonic() + self.patience
+        try:
+            return super().wait(gen, interval, self.patience)
+        except psycopg.OperationalError:
+            if time.monotonic() >= until:
+                self.pgconn.finish()  # the answer may still come, to nobody
+            raise
+
+
+def _connector(patience: float | None) -> Callable[..., psycopg.Connection[Any]]:
+    def connect(_dialect: Dialect, _record: Any, words: Any, named: Any) -> psycopg.Connection[Any]:
+        connection = _Patient.connect(*words, **{"connect_timeout": CONNECT_PATIENCE, **named})
+        connection.patience = patience
+        return connection
+
+    return connect
+
+
+def _queue_for(descriptor: int, patience: float) -> None:
+    """Wait in the kernel's queue, which is in order, but not for ever: a thread of its own can be left there.
+
+    The duplicate shares the lock; where nobody waits any more, closing it is what gives the lock back.
+    """
+    own, is_ours = os.dup(descriptor), threading.Event()
+
+    def wait() -> None:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            is_ours.set()
+        finally:
+            os.close(own)
+
+    threading.Thread(target=wait, name="writer-queue", daemon=True).start()
+    if not is_ours.wait(patience):
+        raise silent(TimeoutError("another process has been writing for too long"))
 
 
 def _driver(connection: Connection) -> Any:

@@ -19,9 +19,10 @@ from storage.headers import read_header
 from storage.imaging import Instance, Origin, QuarantinedInstance
 from storage.indexing import Arrived, Outcome, Sender, Stored, index_instances
 from storage.instances import seal
-from storage.objects import IN_MEMORY, ObjectStore
+from storage.objects import IN_MEMORY, ObjectMissing, ObjectStore, StoreAway
 from storage.part10 import LONGEST_META, read_meta
 from storage.rejections import InstanceRejected
+from storage.spool import SpoolFirst
 
 log = logging.getLogger("reading_center.storage")
 
@@ -32,8 +33,17 @@ def heal(database: Database, objects: ObjectStore) -> int:
     """Index every whole object of ours that has no row; return how many there were.
 
     What was being written when the power failed was never acknowledged: its hash does not fit, and it stays
-    for the sweep. Harmless while others receive, and when done twice.
+    for the sweep. Harmless while others receive, and when done twice. Where the object store is away, what
+    waits in this machine's spool is healed, and the rest by whoever drains it, once the store is back.
     """
+    if isinstance(objects, SpoolFirst):
+        try:
+            objects.size("readiness/probe")
+        except StoreAway:
+            log.warning("the object store does not answer; only the spool was searched for lost rows")
+            objects = objects.spool
+        except ObjectMissing:
+            pass
     with database.reading() as session:
         today = utc_now().date()
         since = max(_newest_day(session, today) - timedelta(days=1), today - LONGEST_ABSENCE)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from storage.charsets import pinyin_tokens
-from storage.database import Database, is_collision, utc_now
+from storage.database import DEVICE_PATIENCE, Database, is_away, is_collision, utc_now
 from storage.headers import Header
 from storage.imaging import Origin
 from storage.indexing import (
@@ -182,29 +182,36 @@ class Ingest:
             for waiting, kept in zip(batch, outcomes, strict=True):
                 waiting.kept = kept
         except BaseException as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and not is_away(error):
                 # One of them may be the cause; the others shall not suffer for it.
                 for waiting in batch:
                     self._write([waiting])
                 return
-            batch[0].error = error
+            for waiting in batch:
+                waiting.error = error
         finally:
             for waiting in batch:
                 waiting.is_done = True
 
     def _in_one_commit(self, batch: list[Arrived]) -> list[Kept]:
+        until = time.monotonic() + DEVICE_PATIENCE
         for attempt in range(1, ATTEMPTS + 1):
+            was_open = self._writer is not None
             try:
-                with self._database.one_writer():
+                with self._database.one_writer(patience=DEVICE_PATIENCE):
                     if self._writer is None:
                         self._writer = self._database.unflushed()
                     with self._writer.begin():
                         return index_instances(self._writer, batch)
-            except DBAPIError as error:
-                is_last = attempt == ATTEMPTS or not is_collision(error)
-                if is_last or error.connection_invalidated:
+            except Exception as error:
+                is_raced = isinstance(error, DBAPIError) and is_collision(error)
+                if not is_raced:
                     self._forget_writer()
-                if is_last:
+                # A connection that was kept may have died meanwhile; a fresh one tells the truth. Where the
+                # commit went through and only its answer was lost, the rows are found and are identical.
+                may_pass = is_raced or (was_open and is_away(error))
+                if not may_pass or attempt == ATTEMPTS or time.monotonic() > until:
+                    self._forget_writer()
                     raise
                 time.sleep(0.002 * 2**attempt)
             except BaseException:

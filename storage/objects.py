@@ -16,16 +16,27 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import certifi
+import urllib3
 from minio import Minio
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
 
 CHUNK = 1 << 20
 MOST_FOLDERS = 4096
 IN_MEMORY = 4 << 20
 
+# Seconds: an object store that is away is found out before a device gives up by itself.
+S3_CONNECT, S3_ANSWER = 4, 15
+S3_CONNECTIONS = 32
+_GONE = {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}
+
 
 class ObjectMissing(LookupError):
     """A row points at an object that the store does not have."""
+
+
+class StoreAway(OSError):
+    """The object store does not answer, or says that it cannot now."""
 
 
 class ObjectExists(ValueError):
@@ -170,14 +181,16 @@ class FolderStore:
         return self.root / key
 
     def _make_folder(self, folder: Path) -> None:
-        """Make missing folders and flush each one's parent: an unflushed folder takes its files along."""
+        """Make the folder, and flush whatever holds it: an unflushed folder takes its files along.
+
+        Folders that are there already are flushed as well, once: whoever made them may have died before.
+        """
         if folder in self._folders:
             return
-        missing, above = [], folder
-        while not above.exists():
-            missing.append(above)
-            above = above.parent
-        for made in reversed(missing):
+        below = [folder]
+        while below[-1] != self.root and below[-1].parent != self.root:
+            below.append(below[-1].parent)
+        for made in reversed(below):
             made.mkdir(exist_ok=True)
             _flush_folder(made.parent)
         if len(self._folders) > MOST_FOLDERS:
@@ -269,11 +282,18 @@ class S3Store:
         self.bucket = bucket
         # The region is stated, or the SDK asks the server for it before every first call.
         self.client = Minio(
-            endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region
+            endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=secure,
+            region=region,
+            http_client=_impatient(),
         )
 
     def ensure_bucket(self) -> None:
-        if not self.client.bucket_exists(bucket_name=self.bucket):
+        with _asking():
+            if self.client.bucket_exists(bucket_name=self.bucket):
+                return
             try:
                 self.client.make_bucket(bucket_name=self.bucket)
             except S3Error as error:
@@ -282,7 +302,8 @@ class S3Store:
 
     def put(self, key: str, content: BinaryIO, length: int) -> None:
         # Keys are random and never reused; not every S3 server honours If-None-Match, so it is not relied on.
-        self.client.put_object(bucket_name=self.bucket, object_name=key, data=content, length=length)
+        with _asking(key):
+            self.client.put_object(bucket_name=self.bucket, object_name=key, data=content, length=length)
 
     def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         whole = b"".join(pieces)
@@ -298,30 +319,55 @@ class S3Store:
     def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
         if length == 0:
             return io.BytesIO()
-        try:
+        with _asking(key):
             response = self.client.get_object(
                 bucket_name=self.bucket, object_name=key, offset=start, length=length or 0
             )
-        except S3Error as error:
-            if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
-                raise ObjectMissing(key) from None
-            raise
         return _S3Stream(response)
 
     def size(self, key: str) -> int:
-        try:
+        with _asking(key):
             return int(self.client.stat_object(bucket_name=self.bucket, object_name=key).size or 0)
-        except S3Error as error:
-            if error.code in {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}:
-                raise ObjectMissing(key) from None
-            raise
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        for found in self.client.list_objects(bucket_name=self.bucket, prefix=prefix or None, recursive=True):
-            yield str(found.object_name)
+        with _asking():
+            for found in self.client.list_objects(
+                bucket_name=self.bucket, prefix=prefix or None, recursive=True
+            ):
+                yield str(found.object_name)
 
     def discard(self, key: str) -> None:
-        self.client.remove_object(bucket_name=self.bucket, object_name=key)
+        with _asking():
+            self.client.remove_object(bucket_name=self.bucket, object_name=key)
+
+
+def _impatient() -> urllib3.PoolManager:
+    """The SDK's own pool would wait for five minutes, six times."""
+    retries = urllib3.Retry(
+        total=2, connect=1, read=1, status=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)
+    )
+    timeout = urllib3.Timeout(connect=S3_CONNECT, read=S3_ANSWER)
+    authorities = os.environ.get("SSL_CERT_FILE") or certifi.where()
+    return urllib3.PoolManager(
+        timeout=timeout,
+        maxsize=S3_CONNECTIONS,
+        retries=retries,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=authorities,
+    )
+
+
+@contextmanager
+def _asking(key: str | None = None) -> Iterator[None]:
+    """What the SDK raises, as this module says it."""
+    try:
+        yield
+    except S3Error as error:
+        if key is not None and error.code in _GONE:
+            raise ObjectMissing(key) from None
+        raise
+    except (MinioException, urllib3.exceptions.HTTPError) as error:
+        raise StoreAway(f"the object store does not answer: {type(error).__name__}") from None
 
 
 class _SpooledDraft:
@@ -364,7 +410,8 @@ class _S3Stream(io.RawIOBase, BinaryIO):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        return self._response.read(None if size is None or size < 0 else size)  # type: ignore[attr-defined,no-any-return]
+        with _asking():
+            return self._response.read(None if size is None or size < 0 else size)  # type: ignore[attr-defined,no-any-return]
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         chunk = self.read(len(buffer))

@@ -43,19 +43,19 @@ class Prepared:
         try:
             cursor.execute(self._sql, self._bound(values))
         except self._driver_error as error:
-            raise self._said(error) from error
+            raise self._said(error, cursor) from error
         return cursor
 
     def run_many(self, cursor: Any, rows: Iterable[Values]) -> None:
         try:
             cursor.executemany(self._sql, [self._bound(row) for row in rows])
         except self._driver_error as error:
-            raise self._said(error) from error
+            raise self._said(error, cursor) from error
 
-    def _said(self, error: Exception) -> BaseException:
+    def _said(self, error: Exception, cursor: Any) -> BaseException:
         """The driver's error as SQLAlchemy's, without the values, which hold patients."""
         driver = self._dialect.loaded_dbapi.Error
-        is_over = self._dialect.is_disconnect(error, None, None)  # type: ignore[arg-type]
+        is_over = self._dialect.is_disconnect(error, cursor.connection, cursor)  # type: ignore[arg-type]
         return DBAPIError.instance(
             self._sql,
             None,

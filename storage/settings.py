@@ -55,6 +55,12 @@ def _object_store(text: str) -> str:
     return text
 
 
+def _ingest(text: str) -> str:
+    if text not in {"store", "spool"}:
+        raise ValueError("store or spool")
+    return text
+
+
 def _existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -81,6 +87,7 @@ class Settings:
     data: Path
     database_url: str
     object_store: str
+    ingest: str
     http_host: str
     http_port: int
     public_url: str
@@ -133,10 +140,15 @@ def from_environment(
         data.mkdir(parents=True, exist_ok=True)
     http_host = read("HTTP_HOST", str, "127.0.0.1")
     http_port = read("HTTP_PORT", _port, 8080)
+    object_store = read("OBJECT_STORE", _object_store, f"file://{quote(str(data / 'objects'))}")
+    ingest = read("INGEST", _ingest, "store")
+    if ingest == "spool" and not object_store.startswith("s3:"):
+        raise BadSetting(f"{PREFIX}INGEST makes no sense: a spool is for an object store of s3://")
     return Settings(
         data=data,
         database_url=read("DATABASE_URL", _database_url, f"sqlite:///{data / 'center.sqlite'}"),
-        object_store=read("OBJECT_STORE", _object_store, f"file://{quote(str(data / 'objects'))}"),
+        object_store=object_store,
+        ingest=ingest,
         http_host=http_host,
         http_port=http_port,
         public_url=read("PUBLIC_URL", _public_url, f"http://{http_host}:{http_port}"),

@@ -43,8 +43,9 @@ from dicom_node.statuses import (
 from storage import audit, jobs
 from storage.attributes import values_of
 from storage.audit import Act
+from storage.conflicts import is_disputed
 from storage.database import Database, utc_now
-from storage.imaging import QuarantinedInstance, Study
+from storage.imaging import Study
 from storage.instances import find_instance, is_kept
 from storage.institutions import ApplicationEntity, Service, find_application_entity
 from storage.jobs import Job
@@ -287,6 +288,13 @@ def _failure(
     sop_instance_uid: str,
 ) -> int | None:
     """Why we do not commit to this instance (PS3.3 C.14.1.1); None where we do."""
+    # Other bytes of the same name came from this device: it must keep its copy until a person has decided.
+    # C.14.1.1 has no reason of its own for that. 0112H (no such object) would make it send again, into
+    # quarantine again; 0131H speaks of transactions; 0110H, the general failure, makes it keep and tell.
+    if is_disputed(
+        session, sop_instance_uid, ae_title=device.ae_title, institution_code=device.institution_code
+    ):
+        return int(Status.PROCESSING_FAILURE)
     instance = find_instance(session, sop_instance_uid)
     visible = visible_to_device(session, device, now=utc_now())
     if instance is None or not session.scalar(
@@ -295,16 +303,6 @@ def _failure(
         return NO_SUCH_OBJECT
     if instance.sop_class_uid != sop_class_uid:
         return CLASS_INSTANCE_CONFLICT
-    # Other bytes of the same name came from this device: it must keep its copy until a person has decided.
-    is_disputed = session.scalar(
-        select(QuarantinedInstance.id).where(
-            QuarantinedInstance.sop_instance_uid == sop_instance_uid,
-            QuarantinedInstance.calling_ae == device.ae_title,
-            QuarantinedInstance.resolved_at.is_(None),
-        )
-    )
-    if is_disputed or not is_kept(
-        session, objects, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid
-    ):
+    if not is_kept(session, objects, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid):
         return int(Status.PROCESSING_FAILURE)
     return None

@@ -28,6 +28,7 @@ ROUTERS = (
     "reading_portal.routes.reading_tasks",
     "reading_portal.routes.reports",
     "reading_portal.routes.critical_results",
+    "reading_portal.routes.quarantine",
     "reading_portal.routes.verify",
     "reading_portal.routes.events",
     "reading_portal.routes.fhir",

@@ -18,6 +18,7 @@ from pynetdicom.transport import AddressInformation
 from dicom_node.contexts import supported_contexts
 from dicom_node.gatekeeper import Admitted
 from dicom_node.messages import Messages
+from dicom_node.negotiation import grant
 from dicom_node.upper_layer import IDLE_LOOK, MAXIMUM_PDU, PeerSocket, Reactor
 
 IDLE_SECONDS = 120.0
@@ -41,6 +42,7 @@ class PeerAssociation(Association):
         self.admitted = admitted
         self.counts: Counter[str] = Counter()
         self.studies: dict[str, None] = {}
+        self.granted: dict[str, bytes] = {}  # extended negotiation, by SOP class
         self._serve = serve
         self._ended = ended
         self._news = threading.Event()
@@ -64,7 +66,14 @@ class PeerAssociation(Association):
         acceptor.implementation_version_name = ae.implementation_version_name
         acceptor.supported_contexts = supported_contexts(admitted.device.may)
         association.requestor.address_info = AddressInformation.from_tuple(admitted.connection.getpeername())
+        association.bind(evt.EVT_SOP_EXTENDED, association._grant)
         return association
+
+    def _grant(self, event: Any) -> dict[str, bytes]:
+        self.granted = grant(
+            {str(uid): bytes(asked) for uid, asked in event.app_info.items()}, self.admitted.device.may
+        )
+        return self.granted
 
     def note_study(self, study_instance_uid: str) -> None:
         if len(self.studies) < STUDIES_NOTED:

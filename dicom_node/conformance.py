@@ -12,8 +12,10 @@ from dicom_node.contexts import (
     SERVICES,
     STORAGE_SOP_CLASSES,
     STORAGE_TRANSFER_SYNTAXES,
+    STUDY_ROOT_FIND,
 )
 from dicom_node.find import ANSWERED_IN
+from dicom_node.negotiation import QUERY_OPTIONS, SUPPORTED
 from dicom_node.statuses import OUTCOMES, REJECTIONS, Status
 from storage.elements import MAX_DEPTH, MAX_ELEMENTS, MAX_HEADER_BYTES
 from storage.institutions import Service
@@ -47,6 +49,10 @@ The called AE title is ours. The calling AE title is declared and active, and ca
 Over TLS (1.2 or later, both sides show certificates) a declared certificate is compared. Everyone else
 receives an A-ASSOCIATE-RJ. A device negotiates only what it is declared to do."""
 
+EXTENDED = """\
+SOP Class Extended Negotiation is answered for Query/Retrieve and the worklist, and what is granted is
+honoured; of C-MOVE and C-GET relational retrieval is. Fuzzy is: by characters, pinyin and initials."""
+
 QUERIES = """\
 Query and retrieve keys are those of `storage/matching.py`; unknown keys come back empty. A storage
 commitment is reported by N-EVENT-REPORT on the association that asked while it is open, otherwise on one of
@@ -72,6 +78,8 @@ def statement() -> str:
         "## Services as SCP",
         _table(("SOP class", "UID", "right"), _services()),
         "Transfer syntaxes: " + ", ".join(_name(uid) for uid in QUERY_TRANSFER_SYNTAXES) + ".",
+        EXTENDED,
+        _table(("option of C-FIND", "granted"), _options()),
         QUERIES,
         _table(("status", "when"), _storage_statuses()),
         _table(("transfer syntax", "UID"), _named(STORAGE_TRANSFER_SYNTAXES)),
@@ -89,6 +97,11 @@ def _named(uids: Iterable[str]) -> Iterable[tuple[str, str]]:
 def _services() -> Iterable[tuple[str, str, str]]:
     for uid, service in SERVICES.items():
         yield _name(uid), f"`{uid}`", f"`{service}`" if service else "every declared device"
+
+
+def _options() -> Iterable[tuple[str, str]]:
+    for option, granted in zip(QUERY_OPTIONS, SUPPORTED[STUDY_ROOT_FIND], strict=True):
+        yield option, "yes" if granted else "no"
 
 
 def _storage_statuses() -> Iterable[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from dicom_node.association import PeerAssociation
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.identifiers import encode
+from dicom_node.negotiation import Options, options
 from dicom_node.statuses import Status, WrongRequest
 from storage.attributes import encoding_of, to_dicom_json
 from storage.elements import walk
@@ -30,6 +31,11 @@ class Exchange:
         self.device: ApplicationEntity = association.admitted.device
         self.source = association.admitted.address
         self.is_answered = False
+
+    @property
+    def options(self) -> Options:
+        """What was agreed to for queries of this SOP class."""
+        return options(self.association.granted, self.abstract_syntax)
 
     def require(self, service: Service) -> None:
         """Raises WrongRequest where this device may not use the service."""

@@ -56,6 +56,7 @@ def find(node: Node, exchange: Exchange) -> None:
         raise WrongRequest("the query/retrieve level is unknown")
     requested = requested_charset(asked)
     keys = matching_keys(asked)
+    options = exchange.options
     with node.database.reading() as session:
         rows = matching.find(
             session,
@@ -63,6 +64,9 @@ def find(node: Node, exchange: Exchange) -> None:
             keys,
             visible=visible_to_device(session, exchange.device, now=utc_now()),
             limit=MOST_MATCHES,
+            fuzzy=options.fuzzy,
+            relational=options.relational,
+            combined=options.combined,
         )
     for row in rows:
         if exchange.is_cancelled:

@@ -21,7 +21,7 @@ def find(node: Node, exchange: Exchange) -> None:
     asked = exchange.dataset()
     requested = requested_charset(asked)
     with node.database.reading() as session:
-        items = worklist_items(session, exchange.device, keys_of(asked))
+        items = worklist_items(session, exchange.device, keys_of(asked), fuzzy=exchange.options.fuzzy)
     for item in items:
         if exchange.is_cancelled:
             exchange.answer(Status.CANCEL)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from storage.identity import name_matches
 from storage.imaging import Instance, Patient, Series, Study
@@ -85,15 +85,19 @@ def find(
     limit: int | None = None,
     offset: int = 0,
     fuzzy: bool = False,
+    relational: bool = False,
+    combined: bool = False,
 ) -> list[Dataset]:
     """Rows of `level` that match `keys` (keyword → matching string), as DICOM JSON with the attributes
     of this level and those above. `visible` is a condition over Study. Raises BadKey.
 
     Unknown keywords do not narrow the answer (PS3.4 C.2.2.1.3). The order is stable, for paging.
+    `fuzzy`, `relational` and `combined` are what a peer may negotiate (PS3.4 C.5.1.1): names by their
+    characters, pinyin and initials; keys of lower levels narrow too; ranges of date and time are one range.
     """
-    query = _query(level).where(*conditions(level, keys, visible=visible, fuzzy=fuzzy))
-    rows = session.execute(query.offset(offset).limit(limit)).all()
-    return _ANSWERS[level](session, rows)
+    wanted = conditions(level, keys, visible=visible, fuzzy=fuzzy, relational=relational, combined=combined)
+    rows = session.execute(_query(level).where(*wanted).offset(offset).limit(limit)).all()
+    return _ANSWERS[level](session, rows, visible)
 
 
 def count(
@@ -109,27 +113,53 @@ def count(
 
 
 def conditions(
-    level: Level, keys: Mapping[str, str], *, visible: ColumnElement[bool], fuzzy: bool = False
+    level: Level,
+    keys: Mapping[str, str],
+    *,
+    visible: ColumnElement[bool],
+    fuzzy: bool = False,
+    relational: bool = False,
+    combined: bool = False,
 ) -> list[ColumnElement[bool]]:
-    """Keys of the level and of those above narrow the answer; keys of lower levels are for returning only."""
-    study_level = [visible]
-    found: list[ColumnElement[bool]] = []
-    for keyword, value in keys.items():
-        if value in ("", "*", '""'):
-            continue
+    """Keys of the level and of those above narrow the answer; keys of lower levels only when `relational`."""
+    found: list[tuple[Level, ColumnElement[bool]]] = [(Level.STUDY, visible)]
+    left = {keyword: value for keyword, value in keys.items() if value not in ("", "*", '""')}
+    if combined and "-" in left.get("StudyDate", "") and "-" in left.get("StudyTime", ""):
+        found.append((Level.STUDY, _moments(left.pop("StudyDate"), left.pop("StudyTime"))))
+    for keyword, value in left.items():
         if keyword == MODALITIES_IN_STUDY:
-            study_level.append(
-                exists().where(Series.study_pk == Study.id, matches_text(Series.modality, value))
-            )
-            continue
-        attribute = ATTRIBUTES.get(keyword)
-        if attribute is None or _ORDER.index(attribute.level) > _ORDER.index(level):
-            continue
-        condition = _match(attribute, value, fuzzy=fuzzy)
-        (study_level if attribute.level is Level.STUDY else found).append(condition)
-    if level is Level.PATIENT:
-        return [Patient.id.in_(select(Study.patient_pk).where(visible)), *found]
-    return [*study_level, *found]
+            any_of = aliased(Series)  # the level's own series is another one
+            inside = exists().where(any_of.study_pk == Study.id, matches_text(any_of.modality, value))
+            found.append((Level.STUDY, inside))
+        elif (attribute := ATTRIBUTES.get(keyword)) is not None and (
+            relational or _ORDER.index(attribute.level) <= _ORDER.index(level)
+        ):
+            found.append((attribute.level, _match(attribute, value, fuzzy=fuzzy)))
+    if level is Level.PATIENT and not relational:
+        found = [(one, said) for one, said in found if one is not Level.STUDY or said is visible]
+    here = [said for one, said in found if _ORDER.index(one) <= _ORDER.index(level)]
+    below = [(one, said) for one, said in found if _ORDER.index(one) > _ORDER.index(level)]
+    return [*here, _some_below(level, below)] if below else here
+
+
+# Level → the entity below it, and how that one names it.
+_BELOW: dict[Level, tuple[Any, ColumnElement[bool]]] = {
+    Level.PATIENT: (Study, Study.patient_pk == Patient.id),
+    Level.STUDY: (Series, Series.study_pk == Study.id),
+    Level.SERIES: (Instance, Instance.series_pk == Series.id),
+}
+
+
+def _some_below(level: Level, wanted: list[tuple[Level, ColumnElement[bool]]]) -> ColumnElement[bool]:
+    """Whether one and the same thing below fulfils all of these."""
+    deepest = max(_ORDER.index(one) for one, _ in wanted)
+    entity, link = _BELOW[level]
+    inside = select(1).select_from(entity).where(link, *(said for _, said in wanted))
+    for between in _ORDER[_ORDER.index(level) + 1 : deepest]:
+        further, joined = _BELOW[between]
+        inside = inside.join(further, joined)
+    owner = {Level.PATIENT: Patient, Level.STUDY: Study, Level.SERIES: Series}[level]
+    return inside.correlate(owner).exists()
 
 
 def conditions_on_patient(keys: Mapping[str, str], *, fuzzy: bool = False) -> list[ColumnElement[bool]]:
@@ -146,7 +176,7 @@ def conditions_on_patient(keys: Mapping[str, str], *, fuzzy: bool = False) -> li
 def _match(attribute: Attribute, value: str, *, fuzzy: bool) -> ColumnElement[bool]:
     column = attribute.column
     if attribute.vr == "UI":
-        return column.in_(value.split("\\"))
+        return column.in_([one.strip() for one in value.split("\\")])
     if attribute.vr == "DA":
         return _date_range(attribute.keyword, column, value)
     if attribute.vr == "TM":
@@ -219,6 +249,23 @@ def _time_range(keyword: str, column: Column, value: str) -> ColumnElement[bool]
     return and_(*([column >= start] if start else []), *([column < end + "~"] if end else []))
 
 
+def _moments(dates: str, times: str) -> ColumnElement[bool]:
+    """Two ranges that are one (PS3.4 C.2.2.2.5.1): from the first day's time to the last day's."""
+    first, _, last = (part.strip() for part in dates.partition("-"))
+    start, _, end = (part.strip().replace(":", "") for part in times.partition("-"))
+    if not re.fullmatch(r"[\d.]*", start + end):
+        raise BadKey("StudyTime is a time or a range of times, HHMMSS-HHMMSS")
+    found = []
+    if first:
+        day = _date("StudyDate", first)
+        found.append(or_(Study.study_date > day, and_(Study.study_date == day, Study.study_time >= start)))
+    if last:
+        day = _date("StudyDate", last)
+        until = end + "~" if end else "~"
+        found.append(or_(Study.study_date < day, and_(Study.study_date == day, Study.study_time < until)))
+    return and_(*found) if found else Study.id == Study.id
+
+
 def _query(level: Level) -> Any:
     match level:
         case Level.PATIENT:
@@ -254,15 +301,33 @@ def _query(level: Level) -> Any:
 Rows = Sequence[Any]
 
 
-def _patients(session: Session, rows: Rows) -> list[Dataset]:
+def _patients(session: Session, rows: Rows, visible: ColumnElement[bool]) -> list[Dataset]:
     ids = [row[0].id for row in rows]
-    numbers = select(Study.patient_pk, func.count()).where(Study.patient_pk.in_(ids))
-    numbers = numbers.group_by(Study.patient_pk)
-    counted: dict[int, int] = {row[0]: row[1] for row in session.execute(numbers)}
-    return [_values(row) | _number("00201200", counted.get(row[0].id, 0)) for row in rows]
+    inside = (
+        select(
+            Study.patient_pk,
+            func.count(Study.id.distinct()),
+            func.count(),
+            func.sum(Series.number_of_instances),
+        )
+        .join(Series, Series.study_pk == Study.id)
+        .where(Study.patient_pk.in_(ids), visible)
+        .group_by(Study.patient_pk)
+    )
+    counted = {row[0]: tuple(row[1:]) for row in session.execute(inside)}
+    found = []
+    for row in rows:
+        studies, series, instances = counted.get(row[0].id, (0, 0, 0))
+        found.append(
+            _values(row)
+            | _number("00201200", studies)
+            | _number("00201202", series)
+            | _number("00201204", instances)
+        )
+    return found
 
 
-def _studies(session: Session, rows: Rows) -> list[Dataset]:
+def _studies(session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
     ids = [row[0].id for row in rows]
     series: dict[int, list[tuple[str, int]]] = {}
     for study_pk, modality, instances in session.execute(
@@ -281,11 +346,11 @@ def _studies(session: Session, rows: Rows) -> list[Dataset]:
     return found
 
 
-def _series(_session: Session, rows: Rows) -> list[Dataset]:
+def _series(_session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
     return [_values(row) | _number("00201209", row[0].number_of_instances) for row in rows]
 
 
-def _instances(_session: Session, rows: Rows) -> list[Dataset]:
+def _instances(_session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
     return [
         _values(row)
         | {"00083002": {"vr": "UI", "Value": [row[0].transfer_syntax_uid]}}  # Available Transfer Syntax
@@ -293,7 +358,7 @@ def _instances(_session: Session, rows: Rows) -> list[Dataset]:
     ]
 
 
-_ANSWERS: dict[Level, Callable[[Session, Rows], list[Dataset]]] = {
+_ANSWERS: dict[Level, Callable[[Session, Rows, ColumnElement[bool]], list[Dataset]]] = {
     Level.PATIENT: _patients,
     Level.STUDY: _studies,
     Level.SERIES: _series,

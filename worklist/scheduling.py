@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,12 +28,14 @@ MOST_ITEMS = 1000
 PREGNANCY_UNKNOWN = 4
 
 
-def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[str, str]) -> list[Dataset]:
+def worklist_items(
+    session: Session, entity: ApplicationEntity, keys: Mapping[str, str], *, fuzzy: bool = False
+) -> list[Dataset]:
     """The open orders of the asking device's institution that match, the most urgent and oldest first.
 
     `keys`: keyword → matching string, those of the Scheduled Procedure Step Sequence among them.
     An order that names a station is offered to that station and to whoever asks without a station.
-    Raises BadKey.
+    `fuzzy` finds names by their characters, pinyin and initials. Raises BadKey.
     """
     policy = read_policy(session)
     now = utc_now()
@@ -44,7 +47,7 @@ def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[st
             ServiceRequest.state.in_(OPEN),
             ServiceRequest.study_pk.is_(None),
             ServiceRequest.scheduled_at > now - OFFERED_FOR,
-            *conditions_on_patient(keys),
+            *conditions_on_patient(keys, fuzzy=fuzzy),
             *_conditions(keys, entity, policy),
         )
         .order_by(ServiceRequest.scheduled_at, ServiceRequest.id)
@@ -60,6 +63,10 @@ def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[st
             )
         )
     }
+    zone = ZoneInfo(policy.timezone)
+    is_wanted = _clock(
+        keys.get("ScheduledProcedureStepStartDate", ""), keys.get("ScheduledProcedureStepStartTime", "")
+    )
     return [
         _item(
             order,
@@ -71,6 +78,7 @@ def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[st
             policy=policy,
         )
         for order, patient in session.execute(query)
+        if is_wanted(order.scheduled_at.astimezone(zone))
     ]
 
 
@@ -115,6 +123,29 @@ def _starts_within(value: str, policy: Policy) -> ColumnElement[bool]:
     last = midnight(end if dash else start) if (end or not dash) else datetime(9999, 1, 1, tzinfo=UTC)
     after = last + timedelta(days=1) if last.year < 9999 else last
     return (ServiceRequest.scheduled_at >= first) & (ServiceRequest.scheduled_at < after)
+
+
+def _clock(dates: str, times: str) -> Callable[[datetime], bool]:
+    """Whether a step starts when it is asked for, by the centre's own clock.
+
+    Two ranges are one, from the first day's time to the last day's (PS3.4 K.6.1.2.2); otherwise the time is
+    one of the day.
+    """
+    start, dash, end = (part.strip().replace(":", "") for part in times.partition("-"))
+    if not re.fullmatch(r"[\d.]*", start + end):
+        raise BadKey("ScheduledProcedureStepStartTime is a time or a range of times")
+    # 18 and 1800 mean the whole of what they name: they are prefixes.
+    last = (end if dash else start) + "~"
+    first_day, is_range, last_day = (part.strip() for part in dates.partition("-"))
+
+    def of_the_day(moment: datetime) -> bool:
+        return start <= f"{moment:%H%M%S}" < last
+
+    def of_the_span(moment: datetime) -> bool:
+        said = (f"{moment:%Y%m%d}", f"{moment:%H%M%S}")
+        return (not first_day or (first_day, start) <= said) and (not last_day or said < (last_day, last))
+
+    return of_the_span if is_range and dash else of_the_day
 
 
 def _item(

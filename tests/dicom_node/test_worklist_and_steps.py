@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from sqlalchemy import select
 
 from storage.database import utc_now
@@ -95,6 +96,56 @@ def test_findscu_reads_the_worklist(node):
 
     assert status == 0
     assert accession_number in said
+
+
+@pytest.mark.parametrize(
+    ("step", "sees"),
+    [
+        ({"Modality": "CT"}, True),
+        ({"Modality": ["MR", "CT"]}, True),
+        ({"Modality": "C*"}, True),
+        ({"ScheduledStationAETitle": "T01_CT"}, True),
+        ({"ScheduledProcedureStepStartDate": "20261122"}, True),
+        ({"ScheduledProcedureStepStartDate": "20261121-20261123"}, True),
+        ({"ScheduledProcedureStepStartDate": "20261123-"}, False),
+        ({"ScheduledProcedureStepStartTime": "1000-1100"}, True),
+        ({"ScheduledProcedureStepStartTime": "1100-"}, False),
+        ({"ScheduledProcedureStepStartDate": "20261122", "ScheduledProcedureStepStartTime": "10"}, True),
+        (
+            # One range, from the 21st at noon to the 23rd at eight, not two (PS3.4 K.6.1.2.2).
+            {
+                "ScheduledProcedureStepStartDate": "20261121-20261123",
+                "ScheduledProcedureStepStartTime": "1200-0800",
+            },
+            True,
+        ),
+        (
+            {
+                "ScheduledProcedureStepStartDate": "20261122-20261123",
+                "ScheduledProcedureStepStartTime": "1100-0800",
+            },
+            False,
+        ),
+    ],
+)
+def test_a_device_asks_for_its_hours_as_its_operators_see_them(node, step, sees):
+    place(node, scheduled_at=datetime(2026, 11, 22, 2, 30, tzinfo=UTC))  # half past ten in Shanghai
+
+    assert bool(worklist(node, asked(**step))) is sees
+
+
+def test_a_name_is_found_by_its_initials_where_that_was_agreed(node):
+    place(node)
+    query = asked()
+    query.PatientName = "zs"
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = WORKLIST, b"\1\1\1"
+
+    with associated(node, (WORKLIST, [IMPLICIT]), ext_neg=[item]) as association:
+        answers = [one for _, one in association.send_c_find(query, WORKLIST) if one is not None]
+
+    assert len(answers) == 1
+    assert worklist(node, query) == []
 
 
 def begin(study_instance_uid="1.2.3", accession_number="A100", status="IN PROGRESS"):

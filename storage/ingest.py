@@ -66,7 +66,11 @@ class Large:
         self.digest, self.length = hashlib.sha256(), 0
         first = meta(_described(self.digest, 0, sender, now))
         self._offset = len(first)
-        draft.write(first)
+        try:
+            draft.write(first)
+        except BaseException:
+            draft.abandon()
+            raise
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         self._draft.write(piece)

@@ -13,6 +13,7 @@ from typing import Any
 
 from reading_portal.words import Words
 from storage.audit import CENTER, Act, AuditEvent
+from storage.conflicts import Decision
 from worklist.people import Role, Who
 
 # What a subject's key stands for: the vocabulary of the code before its colon.
@@ -22,7 +23,7 @@ SUBJECTS = (
 )  # fmt: skip
 LISTS = (
     "studies", "unmatched-studies", "orders", "reading-tasks", "critical-results", "dicomweb-study",
-    "dicomweb-series", "dicomweb-image",
+    "dicomweb-series", "dicomweb-image", "quarantine",
 )  # fmt: skip
 # Which vocabulary a state or a coded reason belongs to.
 STATES = {Act.TASK: "task-state", Act.ORDER: "order-state", Act.STUDY: "step-state"}
@@ -34,7 +35,7 @@ REASONS = {
     (Act.RECOGNITION, "decline"): "decline-reason",
 }
 # Words that somebody typed about a patient: for those who may see the patient.
-CLINICAL = {(Act.ORDER, "cancel")}
+CLINICAL = {(Act.ORDER, "cancel"), *((Act.STUDY, str(decision)) for decision in Decision)}
 UID = re.compile(r"[0-9]+(\.[0-9]+){3,}")
 
 
@@ -206,6 +207,7 @@ DETAILS: dict[str, Say] = {
     "found": _plain,
     "instances": _uids,
     "kept": _plain,
+    "kept_as": _plain,
     "order": _title,
     "previous": _person,
     "proof": _coded("proof"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.audit import Act
+from storage.conflicts import Decision
 from worklist import orders, reading_tasks
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ OF_TABLES = {
     (Act.BREAK_GLASS, "unjustified"),
     (Act.RECOGNITION, "accept"),
     (Act.RECOGNITION, "decline"),
+    *((Act.STUDY, decision.value) for decision in Decision),
 }
 # Calls whose verb is a variable, by file and by what the verb is called there; each is fed by the above.
 FED = {
@@ -44,6 +46,7 @@ FED = {
     ("worklist/issuing.py", "prepared.verb"),
     ("worklist/break_glass.py", "verdict"),
     ("worklist/recognition.py", "decision"),
+    ("storage/conflicts.py", "decision.value"),
     ("dicom_node/association_log.py", "entry.verb"),
     ("reading_portal/viewing.py", "verb"),
 }

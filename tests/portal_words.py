@@ -11,7 +11,9 @@ from jinja2.ext import babel_extract
 
 from reading_portal import trail
 from reading_portal.pages import exams, orders, visit, worklist
+from storage import conflicts
 from storage.audit import Act
+from storage.conflicts import Decision
 from storage.database import Base
 from storage.institutions import ApplicationEntity, Service
 from storage.jobs import UNSAID, JobState
@@ -34,7 +36,7 @@ PAGES = ROOT / "reading_portal" / "pages"
 STATIC = ROOT / "reading_portal" / "static"
 PROBLEMS = {
     "Refused", "Missing", "LostRace", "StaleFence", "WrongState", "Unacceptable", "WrongCredentials",
-    "TooManyAttempts", "BadNationalId",
+    "TooManyAttempts", "BadNationalId", "NotSeparable",
 }  # fmt: skip
 FAILURES = {"NotDelivered", "NotHeard", "PeerUnreachable", "PermanentFailure", "refusal"}
 # These answer with a sentence instead of raising it.
@@ -76,7 +78,10 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "service": tuple(Service),
     "act": tuple(Act),
     "job-state": tuple(JobState),
-    "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study"),
+    "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),
+    "conflict-decision": tuple(Decision),
+    "conflict-decided": ("keep-first", "keep-both"),
+    "conflict-pixels": ("same", "other", "other-encoding"),
     "demo-reason": ("bytes", "time"),
     "verdict": ("justified", "unjustified"),
     "audit-verb": tuple(f"{act} {verb}" for act, verb in audit_words.recorded()),

@@ -15,9 +15,10 @@ from reading_portal.dependencies import TheSettings, requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from storage import audit, jobs
 from storage.audit import Act, AuditEvent
-from storage.imaging import ArrivalState, QuarantinedInstance, Study
+from storage.imaging import ArrivalState, Study
 from storage.jobs import Job, JobState
 from storage.settings import Settings
+from worklist.conflicts import conflicts_for, count_open
 from worklist.devices import all_devices, last_seen
 from worklist.orders import ServiceRequest
 from worklist.people import Role
@@ -66,14 +67,6 @@ def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
             .limit(100)
         )
     )
-    quarantined = list(
-        session.scalars(
-            select(QuarantinedInstance)
-            .where(QuarantinedInstance.resolved_at.is_(None))
-            .order_by(QuarantinedInstance.id.desc())
-            .limit(100)
-        )
-    )
     refused = list(
         session.scalars(
             select(AuditEvent)
@@ -93,7 +86,8 @@ def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
             if one.is_active
         ],
         "stuck": stuck,
-        "quarantined": quarantined,
+        "quarantined": conflicts_for(session, visit.who, limit=10),
+        "quarantined_count": count_open(session, visit.who),
         "refused": refused,
         "own_title": settings.ae_title,
         "figures": _figures(session),

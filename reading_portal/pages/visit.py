@@ -36,6 +36,7 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("/unmatched", "Unmatched", (Role.TECHNICIAN, Role.DIRECTOR)),
     ("/results", "Reports", (Role.CLINICIAN, Role.TECHNICIAN, Role.DIRECTOR, Role.QUALITY)),
     ("/admin/connections", "Connections", (Role.ADMINISTRATOR, Role.DIRECTOR)),
+    ("/quarantine", "Kept aside", (Role.TECHNICIAN, Role.ADMINISTRATOR, Role.DIRECTOR)),
     ("/admin/people", "People", (Role.ADMINISTRATOR,)),
     ("/admin/devices", "Devices", (Role.ADMINISTRATOR,)),
     ("/admin/audit", "Audit", (Role.AUDITOR, Role.DIRECTOR)),

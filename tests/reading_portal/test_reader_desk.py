@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from reading_portal.pages.first_picture import bundle
+from storage.uids import new_uid
 from tests import builders
 from tests.browser import Seat, chromium
 from tests.cast import password_of, settle_the_county
@@ -233,3 +234,61 @@ def test_a_withdrawn_report_says_who_withdrew_it_when_and_why(desk: Desk) -> Non
         assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d", notice.inner_text())
         page.goto(f"{desk.centre.url}{path}")
     expect(page.locator("[data-dialog=withdraw]")).to_have_count(0)
+
+
+# The words that lie over the images of one viewport: of each, where its letters stand on the screen.
+WORDS_OVER_IMAGES = """() => [...document.querySelectorAll("#viewer .viewport")].map((cell) =>
+    [...cell.querySelectorAll(".corner > div, .edge, .quality")].flatMap((element) => {
+        const range = document.createRange();
+        range.selectNodeContents(element);
+        const { left, right, top, bottom } = range.getBoundingClientRect();
+        return right > left ? [{ said: element.textContent, left, right, top, bottom }] : [];
+    }))"""
+
+
+def covering(words: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Pairs of words of one viewport of which one lies upon the other by more than a pixel."""
+    return [
+        (one["said"], other["said"])
+        for number, one in enumerate(words)
+        for other in words[number + 1 :]
+        if min(one["right"], other["right"]) - max(one["left"], other["left"]) > 1
+        and min(one["bottom"], other["bottom"]) - max(one["top"], other["top"]) > 1
+    ]
+
+
+def test_on_a_telephone_no_word_over_four_mammograms_covers_another(desk: Desk) -> None:
+    study = new_uid()
+    for number, (side, view) in enumerate((s, v) for v in ("CC", "MLO") for s in ("R", "L")):
+        dataset = builders.a_dataset(study_instance_uid=study, number=number + 1)
+        dataset.Modality, dataset.ImageLaterality, dataset.ViewPosition = "MG", side, view
+        dataset.SeriesDescription = "双乳 CC MLO"
+        builders.keep(desk.pair.database, desk.pair.objects, dataset)
+    seat = Seat(desk.browser, desk.centre.url, "ma", width=390, height=844)
+
+    page = seat.open(f"/studies/{study}")
+    expect(page.locator("#viewer .quality[data-quality=lossless]")).to_have_count(4, timeout=60_000)
+    cells = page.evaluate(WORDS_OVER_IMAGES)
+
+    assert [covering(words) for words in cells] == [[]] * 4
+    for words, said in zip(cells, ("右 CC", "左 CC", "右 MLO", "左 MLO"), strict=True):
+        assert {said, "张三"} <= {one["said"].replace("张 三", "张三") for one in words}
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_every_control_of_the_ecg_can_be_seen_whole(desk: Desk, language: str) -> None:
+    exam = desk.an_exam(modality="ECG", body_part="HEART")
+    seat = desk.seat("chen")
+    seat.context.add_cookies([{"name": "language", "value": language, "url": desk.centre.url}])
+    page = seat.open(f"/reading/{exam.task_id}")
+    bar, controls = page.locator(".ecg-toolbar"), page.locator(".ecg-toolbar > *:visible")
+    expect(bar).to_be_visible(timeout=30_000)
+
+    # In one row where there is room for it, and within the bar on a telephone.
+    for width, most_rows in ((1440, 1), (390, 4)):
+        page.set_viewport_size({"width": width, "height": 900})
+        frame = bar.bounding_box()
+        boxes = [one.bounding_box() for one in controls.all()]
+        assert frame is not None
+        assert all(box and box["x"] + box["width"] <= frame["x"] + frame["width"] for box in boxes)
+        assert frame["height"] <= most_rows * 46

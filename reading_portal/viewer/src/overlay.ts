@@ -44,26 +44,27 @@ export class Overlay {
     const side = sideOf(displaySet.laterality);
     this.fill("top-left", [
       strong(patient.name),
-      [sexOf(patient), ageOf(patient), patient.patient_id].filter(Boolean).join(" · "),
+      more([sexOf(patient), ageOf(patient), patient.patient_id].filter(Boolean).join(" · ")),
       displaySet.standing !== "current" ? tagged(word(displaySet.standing), "prior") : undefined,
     ]);
     this.fill("top-right", [
-      `${dateOf(displaySet.studyDate)} ${displaySet.modality}`,
-      displaySet.description || displaySet.studyDescription,
+      line(dateOf(displaySet.studyDate), more(` ${displaySet.modality}`)),
+      more(displaySet.description || displaySet.studyDescription),
       side || displaySet.view ? strong([side, displaySet.view].filter(Boolean).join(" ")) : undefined,
     ]);
     this.fill("bottom-left", [
       state.readout,
-      window ? `W ${round(window.width)}  L ${round(window.center)}${state.isInverted ? `  ${word("inverted")}` : ""}` : undefined,
-      [state.zoom ? `${word("zoom")} ${state.zoom.toFixed(2)}×` : "", state.isMirrored ? word("mirrored") : "",
-        state.isCPU ? word("cpu") : ""].filter(Boolean).join("  "),
+      // A narrow cell breaks this line between the values, never inside one.
+      window ? `W\u00a0${round(window.width)}  L\u00a0${round(window.center)}${state.isInverted ? `  ${word("inverted")}` : ""}` : undefined,
+      line(state.zoom ? more(`${word("zoom")} ${state.zoom.toFixed(2)}×`) : undefined,
+        [state.isMirrored ? word("mirrored") : "", state.isCPU ? word("cpu") : ""].filter(Boolean).map((said) => `  ${said}`).join("")),
     ]);
     this.fill("bottom-right", [
       state.isKeyImage ? tagged(`★ ${word("key_image")}`, "key") : undefined,
       displaySet.frames.length > 1 ? strong(`${state.index + 1} / ${displaySet.frames.length}`) : undefined,
-      [thickness ? `${word("thickness")} ${round(thickness)} mm` : "",
+      more([thickness ? `${word("thickness")} ${round(thickness)} mm` : "",
         position !== undefined && numbers(attributes, TAG.rows).length ? `${word("location")} ${position.toFixed(1)}` : ""]
-        .filter(Boolean).join("  "),
+        .filter(Boolean).join("  ")),
     ]);
   }
 
@@ -87,9 +88,9 @@ export class Overlay {
   }
 
   private fill(corner: Corner, lines: (string | Node | undefined)[]): void {
-    const nodes = lines.filter((line) => line !== undefined && line !== "").map((line) => {
+    const nodes = lines.filter((content) => content !== undefined && content !== "").map((content) => {
       const element = document.createElement("div");
-      element.append(line as string | Node);
+      element.append(content as string | Node);
       return element;
     });
     this.corners[corner].replaceChildren(...nodes);
@@ -100,6 +101,23 @@ function part(cell: HTMLElement, className: string): HTMLElement {
   const element = document.createElement("div");
   element.className = className;
   cell.append(element);
+  return element;
+}
+
+/** Words that a cell leaves out when it is too small for all of them (viewer.css); nothing for no words. */
+function more(content: string): Node | undefined {
+  if (!content) return undefined;
+  const element = document.createElement("span");
+  element.className = "more";
+  element.textContent = content;
+  return element;
+}
+
+function line(...parts: (string | Node | undefined)[]): Node | undefined {
+  const present = parts.filter((part) => part !== undefined && part !== "") as (string | Node)[];
+  if (!present.length) return undefined;
+  const element = document.createElement("span");
+  element.append(...present);
   return element;
 }
 

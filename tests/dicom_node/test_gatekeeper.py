@@ -1,7 +1,9 @@
 """Who may associate: declared devices, from their own address. Everyone else is told why, and noted."""
 
+import shutil
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from sqlalchemy import select
 from dicom_node.gatekeeper import SHARE_PER_DEVICE, Places, is_at_home, titles
 from dicom_node.node import Node
 from storage.audit import Act, AuditEvent
-from tests.dicom_node.devices import VERIFICATION, associated, dcmtk
+from tests.dicom_node.devices import VERIFICATION, a_ct, associated, dcmtk, part_10
 
 
 def audited(node: Node, count: int) -> list[AuditEvent]:
@@ -43,6 +45,22 @@ def test_a_declared_device_is_heard(node):
     )
     assert row.detail["counts"] == {"C-ECHO 0000": 1}
     assert row.source == "127.0.0.1"
+
+
+@pytest.mark.parametrize("deed", ["--echo", "--store"])
+def test_gdcm_is_heard(node, tmp_path, deed):
+    if (tool := shutil.which("gdcmscu")) is None:
+        pytest.skip("needs gdcmscu of GDCM")
+    dataset = a_ct()
+    file = part_10(dataset, tmp_path / "one.dcm")
+    words = [tool, deed, "--aetitle", "T01_CT", "--call", "READINGCENTER", "-H", "127.0.0.1"]
+
+    # GDCM 3.0.21 throws once it has released, whoever its peer was: what it did before is what counts.
+    file_if_sent = [str(file)] if deed == "--store" else []
+    subprocess.run([*words, "-p", str(node.port), *file_if_sent], capture_output=True, timeout=30)
+
+    (row,) = audited(node, 1)
+    assert row.detail["counts"] == {"C-ECHO 0000" if deed == "--echo" else "C-STORE 0000": 1}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ class _Waiting:
         self.bell = threading.Lock()
         self.bell.acquire()
 
+    def told(self, error: BaseException) -> _Waiting:
+        self.error, self.is_done = error, True
+        return self
+
 
 class Large:
     """A dataset that is written as it arrives; its hash and length are filled in at the end."""
@@ -170,6 +174,10 @@ class Ingest:
                 self._write(batch)
             finally:
                 with self._queue_lock:
+                    if mine.error is not None and is_away(mine.error):
+                        # Whoever came meanwhile would wait as long for the same answer.
+                        batch += [waiting.told(mine.error) for waiting in self._queue]
+                        self._queue.clear()
                     self._is_led = bool(self._queue)
                     if self._queue:
                         self._queue[0].bell.release()

@@ -55,9 +55,13 @@ class PostgresServer:
         )  # fmt: skip
         if made.returncode:
             raise RuntimeError(made.stdout + made.stderr)
+        self.run()
+
+    def run(self) -> None:
+        """Start the server on its port; again, where it was stopped."""
         log = self.root / "postgres.log"
         self.process = start(
-            [*self._as_account(), self.binaries / "postgres", "-D", data, "-p", str(self.port),
+            [*self._as_account(), self.binaries / "postgres", "-D", self.root / "data", "-p", str(self.port),
              "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.root}",
              # A test may kill processes, never the power: what fsync protects against cannot happen here.
              "-c", "fsync=off", "-c", "max_connections=300"],

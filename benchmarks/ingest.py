@@ -1,11 +1,13 @@
-"""Objects per second by C-STORE into the node, against Orthanc on the same machine, with DCMTK's sender.
+"""Objects per second by C-STORE into the node, against Orthanc and against the floor, on one machine.
 
-    script/bench ingest [--objects 100] [--associations 1,4] [--repeats 3] [--out FILE]
+    script/bench ingest [--loads CT,ECG,DX] [--ways 8,1,each] [--objects 200] [--repeats 3] [--out FILE]
 
-Orthanc is Debian's package in its best configuration: TCP_NODELAY=1, without which DCMTK stalls 44 ms per
-object. Both keep a file durably before they answer Success. Every run has a fresh server on an empty folder;
-the contenders alternate. The senders share the machine, so seconds tell of both; `CPU ms` is the server's
-own time for one object and the figure that a busy machine distorts least.
+Orthanc is Debian's package in its best configuration: TCP_NODELAY=1, without which every object waits 44 ms.
+The floor receives the same bytes, writes and flushes them, and speaks no protocol (bare_receiver.py). Every
+run has a fresh server on an empty folder; the contenders alternate; the sender (prebuilt_sender.py) costs
+next to nothing. `each` is one association per object, as old modalities do. Admission, audit, duplicate
+detection and limits are on, as always. CPU is the server's own time for one object, children included:
+the figure that a busy machine distorts least.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +31,7 @@ from benchmarks.county import KEPT, QUIET, eventually, exam_of, thorax_of
 from benchmarks.scoreboard import Scoreboard, median, ratio, version_of
 from center import migrate
 from center.declaration import apply
+from center.demo.phantoms.chest_radiograph import chest_radiograph
 from center.demo.phantoms.electrocardiogram import electrocardiogram
 from storage.database import Database
 from storage.uids import derived_uid
@@ -37,7 +42,8 @@ from tests.servers.process import free_port, start, stop
 TICKS = os.sysconf("SC_CLK_TCK")
 # Both ends without Nagle's algorithm: DCMTK reads this from its environment.
 AT_ITS_BEST = {**os.environ, "TCP_NODELAY": "1"}
-LOADS = {"CT": "T01_CT", "ECG": "T01_ECG"}  # and the device that sends it
+LOADS = {"CT": "T01_CT", "ECG": "T01_ECG", "DX": "T01_DR"}  # and the device that sends it
+MOST = {"DX": 24}  # 20 MB each
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,12 @@ def _drawn(load: str, number: int) -> Iterator[Any]:
     if load == "CT":
         for _, dataset in zip(range(number), thorax_of(exam), strict=False):
             yield dataset
+        return
+    if load == "DX":
+        drawn = chest_radiograph(replace(exam, station_ae="T01_DR"), KEPT / "phantoms")
+        for at in range(number):
+            drawn.SOPInstanceUID = drawn.file_meta.MediaStorageSOPInstanceUID = derived_uid(load, str(at))
+            yield drawn
         return
     for at in range(number):
         own = replace(exam, study_instance_uid=derived_uid("benchmark", load, str(at)), seed=at)
@@ -122,36 +134,80 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def stored(server: Server, load: str, shares: list[Path], number: int) -> tuple[float, float]:
-    """Objects per second, and the server's CPU milliseconds for one, with an association for each share."""
-    command = ["storescu", "-R", "+sd", "-aet", LOADS[load], "-aec", server.ae_title, "127.0.0.1"]
-    before, began = cpu_seconds(server.pid), time.monotonic()
-    senders = [
-        subprocess.Popen([*command, str(server.port), str(share)], env=AT_ITS_BEST, stderr=subprocess.PIPE)
-        for share in shares
-    ]
+@contextmanager
+def floor(folder: Path) -> Iterator[Server]:
+    port, files = free_port(), folder / "files"
+    files.mkdir()
+    command = [sys.executable, "-m", "benchmarks.bare_receiver", str(port), str(files)]
+    process = start(command, log=folder / "floor.log", env=AT_ITS_BEST, cwd=Path.cwd())
+    try:
+        eventually(lambda: is_listening(port), "the floor listens")
+        yield Server("floor", "", port, process.pid)
+    finally:
+        stop(process)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Objects per second, the server's CPU milliseconds for one, and the time of each answer."""
+
+    rate: float
+    cpu_ms: float
+    latencies: list[float]
+    memory_mb: float
+
+
+def stored(server: Server, load: str, files: list[Path], way: str) -> Measured:
+    associations = 1 if way == "each" else int(way)
+    shares = [files[number::associations] for number in range(associations)]
+    senders = [_sender(server, load, share, way) for share in shares if share]
     for sender in senders:
-        _, said = sender.communicate(timeout=300)
-        if sender.returncode:
-            raise RuntimeError(f"{server.name}: {said.decode(errors='replace')[-500:]}")
+        assert sender.stdout is not None
+        sender.stdout.readline()
+    before, idle, began = cpu_seconds(server.pid), memory(server.pid), time.monotonic()
+    for sender in senders:
+        assert sender.stdin is not None
+        sender.stdin.write("go\n")
+        sender.stdin.flush()
+    told = [json.loads(sender.communicate(timeout=600)[0]) for sender in senders]
     seconds = time.monotonic() - began
-    return number / seconds, (cpu_seconds(server.pid) - before) / number * 1000
+    refused = [status for one in told for status in one["refused"]]
+    if refused:
+        raise RuntimeError(f"{server.name} answered {refused[0]:04X} {len(refused)} times")
+    spent = cpu_seconds(server.pid) - before
+    latencies = [value for one in told for value in one["ms"]]
+    used = max(0.0, memory(server.pid) - idle)
+    return Measured(len(files) / seconds, spent / len(files) * 1000, latencies, used)
 
 
-def shared_out(files: list[Path], associations: int, folder: Path) -> list[Path]:
-    """The files as links in as many folders as there are associations."""
-    shares = [folder / f"share-{number}" for number in range(associations)]
-    for number, share in enumerate(shares):
-        share.mkdir()
-        for file in files[number::associations]:
-            (share / file.name).symlink_to(file)
-    return shares
+def _sender(server: Server, load: str, share: list[Path], way: str) -> subprocess.Popen[str]:
+    if server.name == "floor":
+        words = ["benchmarks.bare_receiver", str(server.port), "-"]
+    else:
+        words = ["benchmarks.prebuilt_sender", str(server.port), server.ae_title, LOADS[load]]
+        words += ["--one-each"] if way == "each" else []
+    command = [sys.executable, "-m", *words, *map(str, share)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def memory(pid: int) -> float:
+    """Proportional resident megabytes of a process and its children, at their highest."""
+    try:
+        words = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    peak = next((line for line in words.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
+    return int(peak.split()[1]) / 1024 + sum(map(memory, children_of(pid)))
+
+
+CONTENDERS = {"ours": our_node, "Orthanc": orthanc, "floor": floor}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="C-STORE into the node, against Orthanc.")
-    parser.add_argument("--objects", type=int, default=100)
-    parser.add_argument("--associations", default="1,4")
+    parser = argparse.ArgumentParser(description="C-STORE into the node, against Orthanc and the floor.")
+    parser.add_argument("--loads", default="CT,ECG,DX")
+    parser.add_argument("--ways", default="8,1,each")
+    parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the figures as JSON here")
     arguments = parser.parse_args()
@@ -160,39 +216,45 @@ def main() -> None:
     board = Scoreboard("ingest")
     board.about = {
         "rival": f"{version_of('Orthanc')}, TCP_NODELAY=1",
-        "sender": f"{version_of('storescu')}, TCP_NODELAY=1",
         "memory": "SQLite and a folder; the node alone",
     }
-    for load in LOADS:
-        files = exam_files(load, arguments.objects)
-        for associations in map(int, arguments.associations.split(",")):
-            figures: dict[str, list[tuple[float, float]]] = {"ours": [], "Orthanc": []}
+    for load in arguments.loads.split(","):
+        files = exam_files(load, min(arguments.objects, MOST.get(load, arguments.objects)))
+        for way in arguments.ways.split(","):
+            figures: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
             for _ in range(arguments.repeats):
-                for contender in (our_node, orthanc):
-                    with tempfile.TemporaryDirectory(prefix="ingest-") as name:
-                        folder = Path(name)
-                        shares = shared_out(files, associations, folder)
-                        with contender(folder) as server:
-                            measured = stored(server, load, shares, len(files))
-                            figures[server.name].append(measured)
-            _report(board, load, associations, figures)
+                for name, contender in CONTENDERS.items():
+                    if (name, way) == ("floor", "each"):
+                        continue
+                    with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+                        with contender(Path(folder)) as server:
+                            figures[name].append(stored(server, load, files, way))
+            _report(board, load, way, figures)
+            print(board.rows[-1], flush=True)
     board.show(arguments.out)
 
 
-def _report(
-    board: Scoreboard, load: str, associations: int, figures: dict[str, list[tuple[float, float]]]
-) -> None:
-    rates = {name: median([rate for rate, _ in runs]) for name, runs in figures.items()}
-    costs = {name: median([cost for _, cost in runs]) for name, runs in figures.items()}
+def _report(board: Scoreboard, load: str, way: str, figures: dict[str, list[Measured]]) -> None:
+    def middle(name: str, of: Callable[[Measured], float]) -> float | None:
+        return median([of(run) for run in figures[name]])
+
+    rate = {name: middle(name, lambda run: run.rate) for name in figures}
+    cost = {name: middle(name, lambda run: run.cpu_ms) for name in figures}
+    p50 = {name: middle(name, lambda run: statistics.median(run.latencies)) for name in figures}
+    p99 = middle("ours", lambda run: statistics.quantiles(run.latencies, n=100)[98])
     board.add(
         load=load,
-        associations=associations,
-        ours_per_s=rates["ours"],
-        orthanc_per_s=rates["Orthanc"],
-        rate_ratio=ratio(rates["ours"], rates["Orthanc"]),
-        ours_cpu_ms=costs["ours"],
-        orthanc_cpu_ms=costs["Orthanc"],
-        cpu_ratio=ratio(costs["ours"], costs["Orthanc"]),
+        way=way,
+        ours_per_s=rate["ours"],
+        orthanc_per_s=rate["Orthanc"],
+        times_orthanc=ratio(rate["ours"], rate["Orthanc"]),
+        share_of_floor=ratio(rate["ours"], rate["floor"]),
+        cpu_ms=cost["ours"],
+        cpu_share=ratio(cost["ours"], cost["Orthanc"]),
+        p50_ms=p50["ours"],
+        p50_share=ratio(p50["ours"], p50["Orthanc"]),
+        p99_ms=p99,
+        more_memory_mb=middle("ours", lambda run: run.memory_mb),
     )
 
 

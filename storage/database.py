@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -167,14 +167,31 @@ class Database:
     def unflushed(self) -> Connection:
         """A connection whose commits survive a crash of ours but, on SQLite, not a power cut.
 
-        For rows that can be made again from what is durable (`storage.healing`), and for these only. Begin
-        its transactions inside `one_writer()`. On PostgreSQL the commit is flushed like any other: the
-        server may lose its power without our noticing.
+        For rows that can be made again from what is durable (`storage.healing`), and for these only, in a
+        `brief_transaction`. On PostgreSQL the commit is flushed like any other: the server may lose its
+        power without our noticing.
         """
         connection = self._for_devices()
         if self.is_sqlite:
             _driver(connection).execute("PRAGMA synchronous=NORMAL")
         return connection
+
+    @contextmanager
+    def brief_transaction(self, connection: Connection, *, patience: float = PATIENCE) -> Iterator[None]:
+        """A transaction of statements that run on the driver's cursor, without SQLAlchemy's bookkeeping."""
+        driver = _driver(connection)
+        with self.one_writer(patience=patience):
+            try:
+                if self.is_sqlite:
+                    driver.execute("BEGIN IMMEDIATE")
+                yield
+                driver.commit()
+            except BaseException as error:
+                with suppress(Exception):
+                    driver.rollback()
+                if isinstance(error, connection.dialect.loaded_dbapi.Error):
+                    raise as_sqlalchemy(error, "", connection.dialect, driver) from error
+                raise
 
     def autocommitting(self) -> Connection:
         """A connection for single looks, each of which sees what was committed before it."""
@@ -220,6 +237,20 @@ def before_commit(session: Session, last_word: Callable[[Session], None]) -> Non
 def after_commit(session: Session, afterwards: Callable[[], None]) -> None:
     """Run `afterwards()` once the transaction has committed; never when it was rolled back."""
     session.info.setdefault("after_commit", []).append(afterwards)
+
+
+def as_sqlalchemy(error: BaseException, statement: str, dialect: Dialect, connection: Any) -> BaseException:
+    """The driver's error as SQLAlchemy's, without the values, which hold patients."""
+    driver = dialect.loaded_dbapi.Error
+    return DBAPIError.instance(
+        statement,
+        None,
+        error,
+        driver,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(error, connection, None),  # type: ignore[arg-type]
+        dialect=dialect,
+    )
 
 
 def is_collision(error: DBAPIError) -> bool:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from storage.charsets import pinyin_tokens
 from storage.imaging import Patient, PatientNameToken
+from storage.prepared import Prepared
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECKS = "10X98765432"
@@ -62,26 +77,85 @@ def keep_patient(
     phone: str | None = None,
 ) -> Patient:
     """The patient of this issuer and ID; made when new. What is known already is completed, never changed."""
-    patient = find_patient(session, issuer=issuer, patient_id=patient_id)
-    if patient is None:
-        patient = Patient(issuer=issuer, patient_id=patient_id, name="", sex="", created_at=now)
-        session.add(patient)
-        session.flush()
-    if name and not patient.name:
-        patient.name = name
-        _index_name(session, patient)
-    patient.sex = patient.sex or sex
-    patient.birth_date = patient.birth_date or birth_date
+    session.flush()
+    connection = session.connection()
+    cursor = connection.connection.cursor()
+    try:
+        said = Demographics(issuer, patient_id, name, sex, birth_date)
+        pk = patient_pk(cursor, connection.dialect, said, now=now)
+    finally:
+        cursor.close()
+    patient = session.get_one(Patient, pk, populate_existing=True)
     patient.phone = patient.phone or phone
     if national_id and not patient.national_id:
         patient.national_id = read_national_id(national_id).text
     return patient
 
 
-def _index_name(session: Session, patient: Patient) -> None:
-    session.execute(delete(PatientNameToken).where(PatientNameToken.patient_id == patient.id))
-    session.add_all(
-        PatientNameToken(patient_id=patient.id, token=token) for token in pinyin_tokens(patient.name)
+@dataclass(frozen=True)
+class Demographics:
+    """A patient as one object or order names him; `name` with all PN groups."""
+
+    issuer: str
+    patient_id: str
+    name: str
+    sex: str
+    birth_date: date | None
+
+
+def patient_pk(cursor: Any, dialect: Dialect, said: Demographics, *, now: datetime) -> int:
+    """The row of this patient, made when new and completed where it knew less. On the driver's cursor."""
+    ours = _statements(dialect)
+    key = {"issuer": said.issuer, "patient_id": said.patient_id}
+    row = ours.find.run(cursor, key).fetchone()
+    told = {"name": said.name, "sex": said.sex, "birth_date": said.birth_date}
+    if row is None:
+        new = {**key, **told, "national_id": None, "phone": None, "person_id": None, "created_at": now}
+        pk = int(ours.insert.run(cursor, new).fetchone()[0])
+        _index_name(ours, cursor, pk, said.name)
+        return pk
+    pk, name, sex, birth_date = row
+    is_more = (said.name and not name) or (said.sex and not sex) or (said.birth_date and not birth_date)
+    if is_more:
+        ours.complete.run(cursor, {"pk": pk, **{f"said_{word}": value for word, value in told.items()}})
+    if said.name and not name:
+        _index_name(ours, cursor, pk, said.name)
+    return int(pk)
+
+
+class _Statements:
+    def __init__(self, dialect: Dialect) -> None:
+        self.find = Prepared(
+            select(Patient.id, Patient.name, Patient.sex, Patient.birth_date).where(
+                Patient.issuer == bindparam("issuer"), Patient.patient_id == bindparam("patient_id")
+            ),
+            dialect,
+        )
+        columns = [column.key for column in Patient.__table__.columns if column.key != "id"]
+        self.insert = Prepared(insert(Patient).returning(Patient.id), dialect, columns=columns)
+        self.complete = Prepared(
+            update(Patient)
+            .where(Patient.id == bindparam("pk"))
+            .values(
+                name=case((Patient.name == "", bindparam("said_name")), else_=Patient.name),
+                sex=case((Patient.sex == "", bindparam("said_sex")), else_=Patient.sex),
+                birth_date=func.coalesce(
+                    Patient.birth_date, bindparam("said_birth_date", type_=Patient.birth_date.type)
+                ),
+            ),
+            dialect,
+        )
+        self.token = Prepared(insert(PatientNameToken), dialect, columns=["patient_id", "token"])
+
+
+@lru_cache(maxsize=8)
+def _statements(dialect: Dialect) -> _Statements:
+    return _Statements(dialect)
+
+
+def _index_name(statements: _Statements, cursor: Any, pk: int, name: str) -> None:
+    statements.token.run_many(
+        cursor, [{"patient_id": pk, "token": token} for token in sorted(pinyin_tokens(name))]
     )
 
 

@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, bindparam, case, insert, select, update
-from sqlalchemy.orm import Session
 
 from storage import changes
+from storage.database import Base
 from storage.headers import Header
-from storage.identity import keep_patient
+from storage.identity import Demographics, patient_pk
 from storage.imaging import ArrivalState, Instance, Origin, Patient, QuarantinedInstance, Series, Study
 from storage.institutions import Institution
 from storage.prepared import Prepared
@@ -124,8 +124,12 @@ def identity_of(connection: Connection, header: Header, institution_code: str) -
     patient_id = header.patient_id or f"study {header.study_instance_uid}"
     if not said or said == own:
         return own, patient_id
-    ours = select(Institution.code).where(Institution.code == said)
-    is_neighbour = connection.execute(ours).first() is not None
+    cursor = connection.connection.cursor()
+    try:
+        asked = _statements(connection.dialect).institution.run(cursor, {"code": said})
+        is_neighbour = asked.fetchone() is not None
+    finally:
+        cursor.close()
     return (f"{own}/{said}" if is_neighbour else said), patient_id
 
 
@@ -164,8 +168,28 @@ class _Statements:
             ),
             dialect,
         )
-        columns = [column.key for column in Instance.__table__.columns if column.key != "id"]
-        self.instance = Prepared(insert(Instance), dialect, columns=columns)
+        self.instance = _insert(Instance, dialect)
+        self.new_study = _insert(Study, dialect, returning=True)
+        self.new_series = _insert(Series, dialect, returning=True)
+        self.quarantine = _insert(QuarantinedInstance, dialect)
+        same = ("sop_instance_uid", "sha256", "transfer_syntax_uid", "calling_ae")
+        columns = QuarantinedInstance.__table__.columns
+        self.quarantined = Prepared(
+            select(QuarantinedInstance.id)
+            .where(*(columns[name] == bindparam(name) for name in same))
+            .limit(1),
+            dialect,
+        )
+        self.change = _insert(changes.Change, dialect)
+        self.institution = Prepared(
+            select(Institution.code).where(Institution.code == bindparam("code")), dialect
+        )
+        self.one_series_more = Prepared(
+            update(Study)
+            .where(Study.id == bindparam("pk"))
+            .values(number_of_series=Study.number_of_series + 1),
+            dialect,
+        )
         # Counted in the database: two nodes may add to one series at the same time.
         self.grow_series = Prepared(
             update(Series)
@@ -192,6 +216,18 @@ class _Statements:
         )
 
 
+def _insert(noun: type[Base], dialect: Dialect, *, returning: bool = False) -> Prepared:
+    table = noun.__table__
+    statement = insert(noun).returning(table.c.id) if returning else insert(noun)
+    told = [column for column in table.columns if column.default is None and column.key != "id"]
+    return Prepared(
+        statement,
+        dialect,
+        columns=[column.key for column in told],
+        absent=[column.key for column in told if column.nullable],
+    )
+
+
 @lru_cache(maxsize=8)
 def _statements(dialect: Dialect) -> _Statements:
     return _Statements(dialect)
@@ -199,8 +235,9 @@ def _statements(dialect: Dialect) -> _Statements:
 
 class _Batch:
     def __init__(self, connection: Connection, statements: _Statements) -> None:
-        self._connection = connection
         self._statements = statements
+        self._connection = connection
+        self._dialect = connection.dialect
         self._cursor = connection.connection.cursor()
         self._places: dict[str, _Place] = {}
         self._rows: list[dict[str, Any]] = []
@@ -263,21 +300,28 @@ class _Batch:
             self._places[uid] = _Place(pk, uid, (issuer, patient_id), institution, modality, is_settled)
 
     def _new_study(self, one: Arrived, identity: tuple[str, str]) -> _Place:
-        with Session(self._connection, expire_on_commit=False) as session:
-            study = _study_row(session, one, identity)
-            changes.publish(
-                session,
-                changes.Topic.STUDY,
-                f"study:{study.study_instance_uid}",
-                "arriving",
-                institution_code=study.institution_code,
-                modality=study.modality,
-            )
-            session.flush()
-        uid = study.study_instance_uid
-        place = _Place(study.id, uid, identity, study.institution_code, study.modality, False)
-        self._places[uid] = place
+        header, institution = one.header, one.sender.institution_code
+        said = Demographics(*identity, header.patient_name, header.patient_sex, header.patient_birth_date)
+        patient = patient_pk(self._cursor, self._dialect, said, now=one.now)
+        row = _study_row(one, patient)
+        pk = self._statements.new_study.run(self._cursor, row).fetchone()[0]
+        place = _Place(pk, header.study_instance_uid, identity, institution, row["modality"], False)
+        self._publish(place, "arriving", one.now)
+        self._places[header.study_instance_uid] = place
         return place
+
+    def _publish(self, place: _Place, verb: str, now: datetime) -> None:
+        self._statements.change.run(
+            self._cursor,
+            {
+                "at": now,
+                "topic": changes.Topic.STUDY.value,
+                "subject": f"study:{place.study_instance_uid}",
+                "verb": verb,
+                "institution_code": place.institution_code,
+                "modality": place.modality,
+            },
+        )
 
     def _find_series(self, place: _Place, one: Arrived) -> int:
         uid = one.header.series_instance_uid
@@ -289,28 +333,22 @@ class _Batch:
 
     def _new_series(self, place: _Place, one: Arrived) -> int:
         header = one.header
-        with Session(self._connection, expire_on_commit=False) as session:
-            series = Series(
-                study_pk=place.study_pk,
-                series_instance_uid=header.series_instance_uid,
-                modality=header.modality,
-                series_number=header.series_number,
-                series_description=header.series_description,
-                body_part_examined=header.body_part_examined,
-                laterality=header.laterality,
-                station_ae=one.sender.ae_title,
-                origin=one.origin,
-            )
-            session.add(series)
-            session.flush()
-            if one.origin is Origin.RECEIVED:
-                session.execute(
-                    update(Study)
-                    .where(Study.id == place.study_pk)
-                    .values(number_of_series=Study.number_of_series + 1)
-                    .execution_options(synchronize_session=False)
-                )
-            return series.id
+        row = {
+            "study_pk": place.study_pk,
+            "series_instance_uid": header.series_instance_uid,
+            "modality": header.modality,
+            "series_number": header.series_number,
+            "series_description": header.series_description,
+            "body_part_examined": header.body_part_examined,
+            "laterality": header.laterality,
+            "station_ae": one.sender.ae_title,
+            "number_of_instances": 0,
+            "origin": one.origin.value,
+        }
+        pk = self._statements.new_series.run(self._cursor, row).fetchone()[0]
+        if one.origin is Origin.RECEIVED:
+            self._statements.one_series_more.run(self._cursor, {"pk": place.study_pk})
+        return int(pk)
 
     def _grow(self, place: _Place) -> None:
         for uid, count in place.grown.items():
@@ -329,83 +367,66 @@ class _Batch:
             },
         )
         if place.was_settled:
-            with Session(self._connection) as session:
-                changes.publish(
-                    session,
-                    changes.Topic.STUDY,
-                    f"study:{place.study_instance_uid}",
-                    "new-images",
-                    institution_code=place.institution_code,
-                    modality=place.modality,
-                )
-                session.flush()
+            assert place.last_at is not None
+            self._publish(place, "new-images", place.last_at)
 
     def _quarantine(self, one: Arrived, reason: str) -> Kept:
         header, stored = one.header, one.stored
-        with Session(self._connection) as session:
-            # A device that was warned sends again, for days: one task for a person, not a hundred.
-            is_known = session.scalar(
-                select(QuarantinedInstance.id).where(
-                    QuarantinedInstance.sop_instance_uid == one.uid,
-                    QuarantinedInstance.sha256 == stored.sha256,
-                    QuarantinedInstance.transfer_syntax_uid == header.transfer_syntax_uid,
-                    QuarantinedInstance.calling_ae == one.sender.ae_title,
-                )
-            )
-            if is_known is not None:
-                return Kept(Outcome.QUARANTINED, one.uid, header.study_instance_uid, reason=reason)
-            session.add(
-                QuarantinedInstance(
-                    sop_instance_uid=one.uid,
-                    study_instance_uid=header.study_instance_uid,
-                    institution_code=one.sender.institution_code,
-                    reason=reason,
-                    transfer_syntax_uid=header.transfer_syntax_uid,
-                    object_key=stored.key,
-                    size=stored.size,
-                    dataset_offset=stored.dataset_offset,
-                    sha256=stored.sha256,
-                    object_sha256=stored.object_sha256,
-                    header=header.attributes,
-                    calling_ae=one.sender.ae_title,
-                    source=one.sender.source,
-                    received_at=one.now,
-                )
-            )
-            session.flush()
+        content = {
+            "sop_instance_uid": one.uid,
+            "sha256": stored.sha256,
+            "transfer_syntax_uid": header.transfer_syntax_uid,
+            "calling_ae": one.sender.ae_title,
+        }
+        # A device that was warned sends again, for days: one task for a person, not a hundred.
+        if self._statements.quarantined.run(self._cursor, content).fetchone() is None:
+            self._statements.quarantine.run(self._cursor, _quarantine_row(one, reason))
         return Kept(Outcome.QUARANTINED, one.uid, header.study_instance_uid, reason=reason)
 
 
-def _study_row(session: Session, one: Arrived, identity: tuple[str, str]) -> Study:
+def _study_row(one: Arrived, patient: int) -> dict[str, Any]:
     header = one.header
-    patient = keep_patient(
-        session,
-        issuer=identity[0],
-        patient_id=identity[1],
-        name=header.patient_name,
-        sex=header.patient_sex,
-        birth_date=header.patient_birth_date,
-        now=one.now,
-    )
-    study = Study(
-        study_instance_uid=header.study_instance_uid,
-        patient_pk=patient.id,
-        patient=patient,
-        institution_code=one.sender.institution_code,
-        accession_number=header.accession_number,
-        study_id=header.study_id,
-        study_date=header.study_date,
-        study_time=header.study_time,
-        study_description=header.study_description,
-        referring_physician_name=header.referring_physician_name,
-        modality="" if header.modality in ABOUT_IMAGES else header.modality,
-        body_part_examined=header.body_part_examined,
-        first_instance_at=one.now,
-        last_instance_at=one.now,
-    )
-    session.add(study)
-    session.flush()
-    return study
+    return {
+        "study_instance_uid": header.study_instance_uid,
+        "patient_pk": patient,
+        "institution_code": one.sender.institution_code,
+        "accession_number": header.accession_number,
+        "study_id": header.study_id,
+        "study_date": header.study_date,
+        "study_time": header.study_time,
+        "study_description": header.study_description,
+        "referring_physician_name": header.referring_physician_name,
+        "modality": "" if header.modality in ABOUT_IMAGES else header.modality,
+        "body_part_examined": header.body_part_examined,
+        "arrival_state": ArrivalState.RECEIVING.value,
+        "first_instance_at": one.now,
+        "last_instance_at": one.now,
+        "settled_at": None,
+        "settled_by": None,
+        "number_of_series": 0,
+        "number_of_instances": 0,
+        "version": 1,
+    }
+
+
+def _quarantine_row(one: Arrived, reason: str) -> dict[str, Any]:
+    header, stored = one.header, one.stored
+    return {
+        "sop_instance_uid": one.uid,
+        "study_instance_uid": header.study_instance_uid,
+        "institution_code": one.sender.institution_code,
+        "reason": reason,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "object_key": stored.key,
+        "size": stored.size,
+        "dataset_offset": stored.dataset_offset,
+        "sha256": stored.sha256,
+        "object_sha256": stored.object_sha256,
+        "header": header.attributes,
+        "calling_ae": one.sender.ae_title,
+        "source": one.sender.source,
+        "received_at": one.now,
+    }
 
 
 def _instance_row(series_pk: int, one: Arrived) -> dict[str, Any]:

@@ -210,11 +210,10 @@ class Ingest:
         for attempt in range(1, ATTEMPTS + 1):
             was_open = self._writer is not None
             try:
-                with self._database.one_writer(patience=DEVICE_PATIENCE):
-                    if self._writer is None:
-                        self._writer = self._database.unflushed()
-                    with self._writer.begin():
-                        return index_instances(self._writer, batch)
+                if self._writer is None:
+                    self._writer = self._database.unflushed()
+                with self._database.brief_transaction(self._writer, patience=DEVICE_PATIENCE):
+                    return index_instances(self._writer, batch)
             except Exception as error:
                 is_raced = isinstance(error, DBAPIError) and is_collision(error)
                 if not is_raced:

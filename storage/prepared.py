@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Dialect, Executable
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+
+from storage.database import as_sqlalchemy
 
 Values = Mapping[str, Any]
 
@@ -20,9 +21,14 @@ class Prepared:
     """One statement whose values are all named parameters; values are converted as its column types say."""
 
     def __init__(
-        self, statement: Executable, dialect: Dialect, *, columns: Sequence[str] | None = None
+        self,
+        statement: Executable,
+        dialect: Dialect,
+        *,
+        columns: Sequence[str] | None = None,
+        absent: Iterable[str] = (),
     ) -> None:
-        """`columns` are those that an INSERT fills."""
+        """`columns` are those that an INSERT fills, `absent` those of them that may be NULL."""
         assert isinstance(statement, ClauseElement)
         compiled = statement.compile(dialect=dialect, column_keys=columns)
         assert isinstance(compiled, SQLCompiler)
@@ -32,6 +38,10 @@ class Prepared:
         self._order: list[str] | None = compiled.positiontup
         # What the statement itself says, such as a constant in a CASE.
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        # Of an INSERT: what a column holds that nobody names.
+        for column in compiled.insert_prefetch:
+            self._fixed[column.key] = getattr(column.default, "arg", None)
+        self._fixed |= dict.fromkeys(absent)
         self._convert: dict[str, Callable[[Any], Any]] = {}
         for name, bind in compiled.binds.items():
             processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
@@ -43,28 +53,14 @@ class Prepared:
         try:
             cursor.execute(self._sql, self._bound(values))
         except self._driver_error as error:
-            raise self._said(error, cursor) from error
+            raise as_sqlalchemy(error, self._sql, self._dialect, cursor.connection) from error
         return cursor
 
     def run_many(self, cursor: Any, rows: Iterable[Values]) -> None:
         try:
             cursor.executemany(self._sql, [self._bound(row) for row in rows])
         except self._driver_error as error:
-            raise self._said(error, cursor) from error
-
-    def _said(self, error: Exception, cursor: Any) -> BaseException:
-        """The driver's error as SQLAlchemy's, without the values, which hold patients."""
-        driver = self._dialect.loaded_dbapi.Error
-        is_over = self._dialect.is_disconnect(error, cursor.connection, cursor)  # type: ignore[arg-type]
-        return DBAPIError.instance(
-            self._sql,
-            None,
-            error,
-            driver,
-            hide_parameters=True,
-            connection_invalidated=is_over,
-            dialect=self._dialect,
-        )
+            raise as_sqlalchemy(error, self._sql, self._dialect, cursor.connection) from error
 
     def _bound(self, values: Values) -> Any:
         bound = {**self._fixed, **values}

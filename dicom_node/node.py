@@ -36,7 +36,7 @@ from dicom_node.upper_layer import MAXIMUM_PDU
 from storage.audit import Actor
 from storage.database import Database
 from storage.healing import heal
-from storage.indexing import Sender
+from storage.indexing import Outcome, Sender
 from storage.ingest import Ingest
 from storage.institutions import Devices, Service
 from storage.objects import ObjectStore
@@ -185,10 +185,18 @@ class Node:
                 return Status.UNRECOGNISED_OPERATION, ""
             if Service.STORE not in association.admitted.device.may:
                 return Status.NOT_AUTHORISED, "this device may not store"
-            kept = store.store_incoming(self, command, context, incoming, _sender(association))
+            kept = store.store_incoming(
+                self,
+                command,
+                context,
+                incoming,
+                _sender(association),
+                is_likely_known=association.is_repeating,
+            )
         except Exception as error:
             return _answer_to(error, "C-STORE")
         association.note_study(kept.study_instance_uid)
+        association.is_repeating = kept.outcome is Outcome.IDENTICAL
         store.tell(kept, association.admitted.device)
         return status_of(kept)
 

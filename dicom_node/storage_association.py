@@ -97,6 +97,7 @@ class StorageAssociation:
         self.counts: Counter[str] = Counter()
         self.studies: dict[str, None] = {}
         self.is_aborted = False
+        self.is_repeating = True  # what was kept already is sent again, as far as the last image tells
         self._proposal = proposal
         self._serve, self._begin = serve, begin
         self._socket = admitted.connection

@@ -50,7 +50,13 @@ def begin_large(node: Node, command: Command, context: Agreed, sender: Sender) -
 
 
 def store_incoming(
-    node: Node, command: Command, context: Agreed, incoming: Incoming | None, sender: Sender
+    node: Node,
+    command: Command,
+    context: Agreed,
+    incoming: Incoming | None,
+    sender: Sender,
+    *,
+    is_likely_known: bool,
 ) -> Kept:
     """On an association that only stores. Raises for `statuses.status_for` what hinders it."""
     _check_class(command.sop_class_uid, context.abstract_syntax)
@@ -62,7 +68,7 @@ def store_incoming(
     if large is None:
         header = scan_header(incoming.whole, context.transfer_syntax)
         _check_names(header, command.sop_class_uid, command.sop_instance_uid)
-        return node.ingest.keep(header, incoming.whole, sender=sender)
+        return node.ingest.keep(header, incoming.whole, sender=sender, is_likely_known=is_likely_known)
     with large.reading() as written:
         header = read_header(written, context.transfer_syntax)
     _check_names(header, command.sop_class_uid, command.sop_instance_uid)

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 ASCII = "ISO_IR 6"
 UTF_8 = "ISO_IR 192"
@@ -198,6 +199,7 @@ def _spellings(sounds: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(sound for sound in found if sound))
 
 
+@lru_cache(maxsize=256)
 def _plain(term: str) -> str:
     """ISO 2022 IR 100, iso_ir 100 and "ISO IR 100" mean the same repertoire."""
     term = re.sub(r"[\s_-]+", " ", term.strip().upper())

@@ -113,13 +113,22 @@ class Ingest:
         self._looks.at(prepare)
         pinyin_tokens("张三")
 
-    def keep(self, header: Header, dataset: bytes | bytearray | memoryview, *, sender: Sender) -> Kept:
+    def keep(
+        self,
+        header: Header,
+        dataset: bytes | bytearray | memoryview,
+        *,
+        sender: Sender,
+        is_likely_known: bool = True,
+    ) -> Kept:
         """Keep a dataset that is in memory, byte for byte. Durable, object and rows, when this returns.
 
+        A device that lost our answer sends again; where that is likely it is looked up before anything is
+        written. The outcome is the same otherwise, at the price of an object that the sweep removes.
         Raises what the store and the database raise; then nothing is visible and the device sends again.
         """
         now, digest = utc_now(), hashlib.sha256(dataset)
-        if self._is_identical(header, digest.hexdigest()):
+        if is_likely_known and self._is_identical(header, digest.hexdigest()):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
         meta = _meta(header, sender, _described(digest, len(dataset), sender, now))
         key = new_key("instances", now)
@@ -155,7 +164,6 @@ class Ingest:
         self._looks.close()
 
     def _is_identical(self, header: Header, sha256: str) -> bool:
-        """A device that lost our answer sends again; its bytes need not be written a second time."""
         return self._looks.at(lambda connection: is_identical(connection, header, sha256))
 
     def _index(self, arrived: Arrived) -> Kept:

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -93,7 +95,20 @@ def new_key(kind: str, now: datetime | None = None) -> str:
 
     A new folder costs a flush of its own, so there are few: 24 in a day.
     """
-    return f"{kind}/{(now or datetime.now(UTC)):%Y/%m/%d/%H}/{uuid.uuid4().hex}"
+    return f"{kind}/{(now or datetime.now(UTC)):%Y/%m/%d/%H}/{_process()}{next(_number):08x}"
+
+
+_number = itertools.count()
+
+
+@lru_cache(maxsize=1)
+def _process_name(_pid: int) -> str:
+    return uuid.uuid4().hex
+
+
+def _process() -> str:
+    """A name that no other process has or had, nor this one after a fork."""
+    return _process_name(os.getpid())
 
 
 def open_store(url: str) -> ObjectStore:

@@ -107,6 +107,8 @@ class StorageAssociation:
         self._request: tuple[Command, int] | None = None  # whose dataset is arriving
         self._incoming: Incoming | None = None
         self._six = memoryview(bytearray(6))
+        self._twelve = memoryview(bytearray(12))
+        self._is_ahead = False  # the next PDU's header, and its first value's, stand in `_twelve` already
         self._sending = threading.Lock()
         self._is_over = threading.Event()
 
@@ -157,8 +159,13 @@ class StorageAssociation:
 
     def _listen(self) -> None:
         while True:
-            self._await_header()
-            kind, length = _header.unpack(self._six)
+            first = None
+            if self._is_ahead:
+                kind, length = _header.unpack(self._twelve[:6])
+                self._is_ahead, first = False, self._twelve[6:]
+            else:
+                self._await_header()
+                kind, length = _header.unpack(self._six)
             action = ESTABLISHED.get(kind)
             if action is None:
                 raise Broken(UNRECOGNISED_PDU)
@@ -167,9 +174,10 @@ class StorageAssociation:
             if length > MAXIMUM_PDU or length != _LENGTHS.get(kind, length):
                 raise Broken
             if action is Action.DT_2:
-                self._take_data(length)
+                self._take_data(length, first)
                 continue
-            self._receive(memoryview(bytearray(length)))
+            if first is None:
+                self._receive(memoryview(bytearray(length)))
             if action is Action.AR_2_AR_4:
                 if self._request is not None:
                     raise Broken(UNEXPECTED_PDU)
@@ -179,13 +187,15 @@ class StorageAssociation:
                 self.is_aborted = True
             return
 
-    def _take_data(self, left: int) -> None:
+    def _take_data(self, left: int, first: memoryview | None) -> None:
         """The presentation data values of one P-DATA-TF (PS3.8 9.3.5, annex E.2)."""
         while left:
             if left < 6:
                 raise Broken
-            self._receive(self._six)
-            length, context_id, control = _pdv.unpack(self._six)
+            if first is None:
+                self._receive(self._six)
+            length, context_id, control = _pdv.unpack(first or self._six)
+            first = None
             size = length - 2
             left -= length + 4
             if size < 0 or left < 0 or context_id not in self._contexts:
@@ -193,7 +203,7 @@ class StorageAssociation:
             if control & 1:
                 self._take_command(context_id, size, is_last=bool(control & 2))
             else:
-                self._take_dataset(context_id, size, is_last=bool(control & 2))
+                self._take_dataset(context_id, size, is_last=bool(control & 2), is_alone=not left)
 
     def _take_command(self, context_id: int, size: int, *, is_last: bool) -> None:
         if self._request is not None or len(self._command) + size > LONGEST_COMMAND:
@@ -215,13 +225,16 @@ class StorageAssociation:
         else:
             self._answer(command, context_id, None)
 
-    def _take_dataset(self, context_id: int, size: int, *, is_last: bool) -> None:
+    def _take_dataset(self, context_id: int, size: int, *, is_last: bool, is_alone: bool) -> None:
         if self._request is None or self._incoming is None or self._request[1] != context_id:
             raise Broken
         incoming = self._incoming
         while size:
             room = incoming.room(size)
-            self._receive(room)
+            if is_alone and not is_last and len(room) == size and self._is_plain:
+                self._receive_and_look_ahead(room)
+            else:
+                self._receive(room)
             incoming.filled(len(room))
             size -= len(room)
         if not is_last:
@@ -280,6 +293,22 @@ class StorageAssociation:
                 end = end or time.monotonic() + PDU_SECONDS
             elif time.monotonic() > end:
                 raise Gone("late")
+
+    def _receive_and_look_ahead(self, room: memoryview) -> None:
+        """A fragment and the headers of the one that must follow, in one call: most of a dataset is this."""
+        self._acknowledge_at_once()
+        try:
+            got = self._socket.recvmsg_into([room, self._twelve], 0, socket.MSG_WAITALL)[0]
+        except (BlockingIOError, TimeoutError):
+            raise Gone("late") from None
+        if not got:
+            raise Gone("closed")
+        if got < len(room):
+            self._receive(room[got:])
+            got = len(room)
+        if got < len(room) + 12:
+            self._receive(self._twelve[got - len(room) :])
+        self._is_ahead = True
 
     def _acknowledge_at_once(self) -> None:
         if self._is_plain:

@@ -337,7 +337,7 @@ def _copy(whole: bytes, conflict: QuarantinedInstance, names: dict[str, str]) ->
     dataset = dcmread(io.BytesIO(whole))
     before = Dataset()
     for keyword, uid in names.items():
-        before[keyword] = dataset[keyword]
+        setattr(before, keyword, str(dataset[keyword].value))
         setattr(dataset, keyword, uid)
     moment = conflict.resolved_at or conflict.received_at
     change = Dataset()

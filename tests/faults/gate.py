@@ -60,7 +60,11 @@ class Gate:
                 near, _ = listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+            except OSError:
+                near.close()
+                continue
             for end in (near, far):
                 end.settimeout(None)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -78,4 +82,5 @@ class Gate:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         with self._lock:
-            self._open -= {source, sink}
+            self._open.discard(source)  # the other direction is another pump's source
+        source.close()

@@ -1,4 +1,4 @@
-"""A database that hangs, restarts, or is locked: a device is told in time, never falsely, and goes on later."""
+"""A database that hangs, restarts, or is locked: a device is told in time, never falsely, and goes on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,175 @@
+"""An object store that refuses or hangs: with a spool devices do not notice, without one they are told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from storage.imaging import Instance
+from storage.objects import S3_ANSWER, ObjectMissing, S3Store, open_store
+from storage.spool import SpooledStore
+from tests.faults.conftest import a_node
+from tests.faults.gate import Gate
+from tests.faults.sender import OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
+from tests.pairs import SQLITE_AND_FOLDER, Pair, Pairs
+from tests.servers.lazy import LazyServers
+
+AWAY = float(os.environ.get("FAULT_SECONDS", "4"))
+
+
+@pytest.fixture
+def bucket(servers: LazyServers) -> Iterator[str]:
+    name = servers.s3.create_bucket()
+    yield name
+    servers.s3.give_back(name)
+
+
+@pytest.fixture
+def gate(servers: LazyServers) -> Iterator[Gate]:
+    with Gate(servers.s3.port) as line:
+        yield line
+
+
+@pytest.fixture
+def near(pairs: Pairs, tmp_path: Path) -> Iterator[Pair]:
+    """The database is here; only the object store is elsewhere."""
+    with pairs.open(SQLITE_AND_FOLDER, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def environment(near: Pair, servers: LazyServers, bucket: str, gate: Gate) -> dict[str, str]:
+    url = servers.s3.url(bucket).replace(f":{servers.s3.port}/", f":{gate.port}/")
+    return {"READING_CENTER_DATABASE_URL": near.database_url, "READING_CENTER_OBJECT_STORE": url}
+
+
+@pytest.fixture
+def far(servers: LazyServers, bucket: str) -> S3Store:
+    """The object store as another machine sees it."""
+    store = open_store(servers.s3.url(bucket))
+    assert isinstance(store, S3Store)
+    return store
+
+
+SPOOL = {"READING_CENTER_INGEST": "spool"}
+
+
+def _in_spool(node) -> int:
+    assert isinstance(node.objects, SpooledStore)
+    return node.objects.waiting().count
+
+
+@pytest.mark.parametrize("how", ["cut", "silence"])
+def test_with_a_spool_devices_do_not_notice_that_the_store_is_away(
+    environment: dict[str, str], gate: Gate, far: S3Store, start, how: str
+) -> None:
+    node = start(environment | SPOOL)
+    with sending(node.port) as device:
+        wait_for("sent", lambda: len(device.acknowledged) > 3, within=15)
+        getattr(gate, how)()
+        time.sleep(AWAY)
+        waiting = _in_spool(node)
+        # Readers on this machine find what waits.
+        assert lost(node.database, node.objects.spool, {}) == []
+        gate.mend()
+    # A put that hangs is given up and told again, so a silent store is missed a little longer than it was.
+    drained = wait_for("drained", lambda: _in_spool(node) == 0, within=S3_ANSWER * 2 + 35)
+
+    assert waiting > 3
+    assert device.statuses == {SUCCESS}
+    assert device.longest < 2
+    assert lost(node.database, far, device.acknowledged) == []
+    assert drained < 60
+
+
+def test_readers_find_an_object_while_it_waits_and_after(
+    environment: dict[str, str], gate: Gate, far: S3Store, start
+) -> None:
+    node = start(environment | SPOOL)
+    gate.cut()
+    device = Told()
+    send_one(node.port, device)
+
+    assert lost(node.database, node.objects, device.acknowledged) == [], "on this machine, from the spool"
+    (key,) = node.objects.spool.keys()
+    with pytest.raises(ObjectMissing):
+        far.get(key)  # on another machine, not yet
+    gate.mend()
+    wait_for("drained", lambda: _in_spool(node) == 0, within=10)
+
+    assert lost(node.database, node.objects, device.acknowledged) == []
+    assert lost(node.database, far, device.acknowledged) == []
+
+
+@pytest.mark.parametrize("how", ["cut", "silence"])
+def test_without_a_spool_devices_are_told_to_come_again_and_no_ack_is_false(
+    environment: dict[str, str], gate: Gate, far: S3Store, start, monkeypatch, how: str
+) -> None:
+    from storage import objects
+
+    monkeypatch.setattr(objects, "S3_ANSWER", 1.5)
+    node = start(environment)
+    with sending(node.port) as device:
+        wait_for("sent", lambda: len(device.acknowledged) > 3, within=15)
+        getattr(gate, how)()
+        time.sleep(AWAY)
+        wait_for("refused", lambda: OUT_OF_RESOURCES in device.statuses, within=5)
+        gate.mend()
+        kept = len(device.acknowledged)
+        wait_for("resumed", lambda: len(device.acknowledged) > kept + 3, within=8)
+
+    assert device.statuses == {SUCCESS, OUT_OF_RESOURCES}
+    assert device.longest < 8
+    assert lost(node.database, far, device.acknowledged) == []
+
+
+def test_a_node_starts_while_the_store_is_away_and_heals_from_its_spool(
+    environment: dict[str, str], gate: Gate, far: S3Store, near: Pair, tmp_path: Path
+) -> None:
+    device = Told()
+    with a_node(environment | SPOOL, tmp_path / "data") as node:
+        gate.cut()
+        for _ in range(3):
+            send_one(node.port, device)
+    # What a power cut does to the end of an index whose commits are not flushed.
+    with near.database.transaction() as session:
+        session.execute(delete(Instance))
+
+    with a_node(environment | SPOOL, tmp_path / "data", is_declared=True) as node:
+        assert lost(node.database, node.objects, device.acknowledged) == []
+        gate.mend()
+        wait_for("drained", lambda: _in_spool(node) == 0, within=10)
+
+        assert lost(node.database, far, device.acknowledged) == []
+
+
+def test_what_waits_is_copied_also_when_the_spool_is_turned_off(
+    environment: dict[str, str], gate: Gate, far: S3Store, tmp_path: Path
+) -> None:
+    device = Told()
+    with a_node(environment | SPOOL, tmp_path / "data") as node:
+        gate.cut()
+        send_one(node.port, device)
+    gate.mend()
+
+    with a_node(environment, tmp_path / "data", is_declared=True) as node:
+        wait_for("drained", lambda: not list(node.objects.spool.keys()), within=10)
+
+    assert lost(node.database, far, device.acknowledged) == []
+
+
+def test_a_line_says_how_many_wait_and_since_when(
+    environment: dict[str, str], gate: Gate, start, caplog
+) -> None:
+    node = start(environment | SPOOL)
+    gate.cut()
+    send_one(node.port, Told())
+
+    wait_for("said", lambda: "wait in the spool, the oldest for" in caplog.text, within=10)
+    gate.mend()
+    wait_for("said", lambda: "the object store is back" in caplog.text, within=10)

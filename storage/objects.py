@@ -132,7 +132,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._folders: set[Path] = set()  # that exist and are durable
+        self._folders: set[str] = set()  # that exist and are durable
         self.root.mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, content: BinaryIO, length: int) -> None:
@@ -158,8 +158,11 @@ class FolderStore:
             draft.abandon()
 
     def draft(self, key: str) -> _FileDraft:
-        path = self._path(key)
-        self._make_folder(path.parent)
+        # Text, not Path: a device waits, and a Path costs as much as the file.
+        path = f"{self.root}/{_ours(key)}"
+        folder = path[: path.rindex("/")]
+        if folder not in self._folders:
+            self._make_folder(Path(folder))
         return _FileDraft(path, key)
 
     def get(self, key: str) -> bytes:
@@ -191,17 +194,13 @@ class FolderStore:
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        if ".." in key.split("/") or key.startswith("/") or "\\" in key or "\0" in key:
-            raise ValueError("an object key is made by us and stays inside the store")
-        return self.root / key
+        return self.root / _ours(key)
 
     def _make_folder(self, folder: Path) -> None:
         """Make the folder, and flush whatever holds it: an unflushed folder takes its files along.
 
         Folders that are there already are flushed as well, once: whoever made them may have died before.
         """
-        if folder in self._folders:
-            return
         below = [folder]
         while below[-1] != self.root and below[-1].parent != self.root:
             below.append(below[-1].parent)
@@ -210,13 +209,19 @@ class FolderStore:
             _flush_folder(made.parent)
         if len(self._folders) > MOST_FOLDERS:
             self._folders.clear()
-        self._folders.add(folder)
+        self._folders.add(str(folder))
+
+
+def _ours(key: str) -> str:
+    if ".." in key.split("/") or key.startswith("/") or "\\" in key or "\0" in key:
+        raise ValueError("an object key is made by us and stays inside the store")
+    return key
 
 
 class _FileDraft:
     """Written under its final, never reused name; nobody knows the name before the draft is kept."""
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: str, key: str) -> None:
         self._path = path
         try:
             self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
@@ -243,7 +248,7 @@ class _FileDraft:
 
     @contextmanager
     def reading(self, at: int) -> Iterator[BinaryIO]:
-        with self._path.open("rb") as file:
+        with open(self._path, "rb") as file:
             file.seek(at)
             yield file
 
@@ -259,7 +264,7 @@ class _FileDraft:
         os.close(self._descriptor)
         self._descriptor = -1
         if not self._is_kept:
-            self._path.unlink(missing_ok=True)
+            Path(self._path).unlink(missing_ok=True)
 
 
 class _Bounded(io.RawIOBase, BinaryIO):

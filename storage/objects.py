@@ -248,7 +248,7 @@ class _FileDraft:
 
     @contextmanager
     def reading(self, at: int) -> Iterator[BinaryIO]:
-        with open(self._path, "rb") as file:
+        with Path(self._path).open("rb") as file:
             file.seek(at)
             yield file
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from storage import audit, changes
 from storage.audit import CENTER, Act, Actor
 from storage.changes import Topic
-from storage.imaging import ArrivalState, Instance, Origin, Series, Study
+from storage.imaging import ArrivalState, Study
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 from worklist.people import Role, Who, must_have, visible_to
-from worklist.performed_steps import PerformedProcedureStep, StepState, steps_of
+from worklist.performed_steps import (
+    BY_STEPS,
+    INCOMPLETE,
+    PerformedProcedureStep,
+    StepState,
+    kept_of,
+    steps_of,
+)
 from worklist.problems import Missing, Unacceptable, WrongState
 from worklist.reading_tasks import TaskState, cancel_task, open_task, task_of
 
@@ -48,9 +55,9 @@ def proof_of_completeness(session: Session, study: Study, *, now: datetime, quie
     steps = steps_of(session, study.study_instance_uid)
     counted = [step for step in steps if step.instance_uids]
     if steps and all(step.state != StepState.IN_PROGRESS for step in steps) and counted:
-        if not _missing(session, study, counted):
-            return "mpps"
-        return "quiet-incomplete" if silent >= quiet * STEP_PATIENCE else None
+        if not _is_missing_some(session, study, counted):
+            return BY_STEPS
+        return INCOMPLETE if silent >= quiet * STEP_PATIENCE else None
     if study.modality == "ECG" and study.number_of_instances == 1:
         return "single-object"
     if any(step.state == StepState.IN_PROGRESS for step in steps):
@@ -180,17 +187,7 @@ def _open_or_reopen(session: Session, study: Study, order: ServiceRequest, now: 
         open_task(session, study, order, now=now, purpose="verify", report_id=task.report_id)
 
 
-def _missing(session: Session, study: Study, steps: list[PerformedProcedureStep]) -> int:
-    """How many instances the device says it made and we do not have."""
+def _is_missing_some(session: Session, study: Study, steps: list[PerformedProcedureStep]) -> bool:
+    """Whether the device says that it made instances that we do not have."""
     said = {uid for step in steps for uid in step.instance_uids}
-    have = session.scalar(
-        select(func.count())
-        .select_from(Instance)
-        .join(Series, Series.id == Instance.series_pk)
-        .where(
-            Series.study_pk == study.id,
-            Instance.origin == Origin.RECEIVED,
-            Instance.sop_instance_uid.in_(sorted(said)),
-        )
-    )
-    return len(said) - (have or 0)
+    return kept_of(session, study.study_instance_uid, said) < len(said)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from storage import audit
-from storage.audit import Act, Actor
+from storage import audit, changes
+from storage.audit import CENTER, Act, Actor
+from storage.changes import Topic
 from storage.database import Base
+from storage.imaging import ArrivalState, Instance, Origin, Series, Study
 from storage.institutions import ApplicationEntity
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 
 Attributes = dict[str, Any]  # DICOM JSON
+
+# What a study settles by when its steps have counted: all images are here, or not.
+BY_STEPS, INCOMPLETE = "mpps", "quiet-incomplete"
 
 
 class StepState(StrEnum):
@@ -134,6 +139,8 @@ def set_step(
             state=said,
             instances=len(step.instance_uids),
         )
+        session.flush()
+        _judge(session, step, now)
     return step
 
 
@@ -145,6 +152,47 @@ def steps_of(session: Session, study_instance_uid: str) -> list[PerformedProcedu
             .order_by(PerformedProcedureStep.id)
         )
     )
+
+
+def kept_of(session: Session, study_instance_uid: str, instance_uids: Collection[str]) -> int:
+    """How many of these instances were received into this study."""
+    wanted, kept = sorted(instance_uids), 0
+    for start in range(0, len(wanted), 500):
+        kept += (
+            session.scalar(
+                select(func.count())
+                .select_from(Instance)
+                .join(Series, Series.id == Instance.series_pk)
+                .join(Study, Study.id == Series.study_pk)
+                .where(
+                    Study.study_instance_uid == study_instance_uid,
+                    Instance.origin == Origin.RECEIVED,
+                    Instance.sop_instance_uid.in_(wanted[start : start + 500]),
+                )
+            )
+            or 0
+        )
+    return kept
+
+
+def _judge(session: Session, step: PerformedProcedureStep, now: datetime) -> None:
+    """A count that comes after the study has settled says whether it settled too early."""
+    study = session.scalar(select(Study).where(Study.study_instance_uid == step.study_instance_uid))
+    if study is None or study.arrival_state != ArrivalState.SETTLED or not step.instance_uids:
+        return
+    steps = [one for one in steps_of(session, step.study_instance_uid) if one.instance_uids]
+    said = {uid for one in steps for uid in one.instance_uids}
+    proof = BY_STEPS if kept_of(session, step.study_instance_uid, said) == len(said) else INCOMPLETE
+    if proof == study.settled_by:
+        return
+    study.settled_by = proof
+    audit.record(
+        session, Act.STUDY, "recount", f"study:{study.study_instance_uid}", by=CENTER, at=now, proof=proof
+    )
+    changes.publish(
+        session, Topic.STUDY, f"study:{study.study_instance_uid}", "recounted",
+        institution_code=study.institution_code, modality=study.modality,
+    )  # fmt: skip
 
 
 def _order_of(session: Session, step: PerformedProcedureStep) -> ServiceRequest | None:

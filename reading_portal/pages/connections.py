@@ -24,6 +24,7 @@ from worklist.orders import ServiceRequest
 from worklist.people import Role
 from worklist.problems import WrongState
 from worklist.reading_tasks import OPEN, ReadingTask
+from worklist.shortfalls import shortfalls
 
 router = APIRouter(prefix="/admin", dependencies=[Depends(requires(Role.ADMINISTRATOR, Role.DIRECTOR))])
 
@@ -80,6 +81,7 @@ def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
         )
     )
     return {
+        "shortfalls": shortfalls(session, now=now),
         "devices": [
             {"device": one, "seen": seen.get(one.ae_title), "state": _state_of(seen.get(one.ae_title), now)}
             for one in all_devices(session, by=visit.who)

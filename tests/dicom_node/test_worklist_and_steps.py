@@ -8,6 +8,7 @@ from pydicom.uid import generate_uid
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from sqlalchemy import select
 
+from dicom_node.node import build_node
 from storage.database import utc_now
 from tests.dicom_node.devices import associated, dcmtk
 from worklist.orders import NewOrder, NewPatient, place_order
@@ -202,6 +203,26 @@ def test_a_step_that_the_device_does_not_name_is_named_by_us(node):
     assert created.Status == 0
     with node.database.reading() as session:
         assert session.scalar(select(PerformedProcedureStep.sop_instance_uid)).startswith("2.25.")
+
+
+def test_a_step_is_completed_on_the_node_that_comes_after_a_restart(node):
+    uid = generate_uid(prefix=None)
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+    node.stop()
+    again = build_node(node.settings, node.database, node.objects)
+    again.start()
+
+    try:
+        with associated(again, (STEP, [IMPLICIT])) as association:
+            repeated, _ = association.send_n_create(begin(), STEP, uid)
+            completed, _ = association.send_n_set(finish(), STEP, uid)
+            after, _ = association.send_n_set(finish(), STEP, uid)
+    finally:
+        again.stop()
+
+    assert (repeated.Status, completed.Status, after.Status) == (0x0111, 0, 0x0110)
+    assert after.ErrorID == 0xA506
 
 
 @pytest.mark.parametrize(

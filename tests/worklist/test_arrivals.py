@@ -15,6 +15,7 @@ from worklist.orders import OrderState, ServiceRequest, likely_orders
 from worklist.performed_steps import StepEnded, StepExists, StepUnknown, create_step, set_step
 from worklist.problems import Unacceptable, WrongState
 from worklist.reading_tasks import ReadingTask, TaskState, claim, task_of
+from worklist.shortfalls import shortfalls
 
 QUIET = timedelta(seconds=20)
 
@@ -109,6 +110,67 @@ def test_fewer_images_than_the_device_counted_are_waited_for_and_then_said(datab
     assert _settle(database, later=QUIET * 2) == 0
     assert _settle(database, later=QUIET * 20) == 1
     assert _state(database, exam.study_instance_uid)[1] == "quiet-incomplete"
+
+
+def _end(database, step_uid: str, exam, instance_uids: list[str], *, study_instance_uid: str = "") -> None:
+    """The device begins a step of this exam and says at once that it is done."""
+    words = (study_instance_uid or exam.study_instance_uid, exam.accession_number)
+    with database.transaction() as session:
+        entity = find_application_entity(session, "T01_CT")
+        create_step(session, step_uid, _step(*words, "IN PROGRESS"), entity=entity, now=utc_now())
+        session.flush()
+        ended = _step(*words, "COMPLETED", instance_uids)
+        set_step(session, step_uid, ended, entity=entity, now=utc_now())
+
+
+def _shortfalls(database) -> list[tuple[str, int, int]]:
+    with database.reading() as session:
+        found = shortfalls(session, now=utc_now() + timedelta(hours=1))
+        return [(one.study_instance_uid, one.counted, one.kept) for one in found]
+
+
+def test_a_count_that_comes_late_says_that_a_settled_study_is_incomplete(database, objects):
+    exam = an_exam(database, objects, is_settled=False)
+    _settle(database, later=QUIET)
+
+    _end(database, "1.2.3.6", exam, [*exam.sop_instance_uids, "1.2.3.998", "1.2.3.999"])
+
+    assert _state(database, exam.study_instance_uid) == (ArrivalState.SETTLED, "quiet-incomplete")
+    kept = len(exam.sop_instance_uids)
+    assert _shortfalls(database) == [(exam.study_instance_uid, kept + 2, kept)]
+
+
+def test_a_count_that_comes_late_and_agrees_is_a_better_proof_than_silence(database, objects):
+    exam = an_exam(database, objects, is_settled=False)
+    _settle(database, later=QUIET)
+
+    _end(database, "1.2.3.7", exam, list(exam.sop_instance_uids))
+
+    assert _state(database, exam.study_instance_uid) == (ArrivalState.SETTLED, "mpps")
+    assert _shortfalls(database) == []
+
+
+def test_the_missing_images_end_a_shortfall(database, objects):
+    exam = an_exam(database, objects, is_settled=False)
+    late = a_dataset(study_instance_uid=exam.study_instance_uid, accession_number=exam.accession_number)
+    _end(database, "1.2.3.8", exam, [*exam.sop_instance_uids, late.SOPInstanceUID])
+    _settle(database, later=QUIET * 20)
+    before = _shortfalls(database)
+
+    keep(database, objects, late)
+    _settle(database)
+
+    assert len(before) == 1
+    assert _state(database, exam.study_instance_uid) == (ArrivalState.SETTLED, "mpps")
+    assert _shortfalls(database) == []
+
+
+def test_a_step_whose_images_never_came_at_all_is_a_shortfall(database, objects):
+    exam = an_exam(database, objects)
+
+    _end(database, "1.2.3.9", exam, ["1.2.3.1", "1.2.3.2"], study_instance_uid="1.2.99")
+
+    assert _shortfalls(database) == [("1.2.99", 2, 0)]
 
 
 def test_an_ended_step_is_not_changed_and_an_unknown_one_is_said(database):

@@ -24,7 +24,13 @@ from center.migrate import SchemaState
 from storage import audit
 from storage.audit import Act
 from storage.database import Base, Database, utc_now
-from storage.institutions import ApplicationEntity, Institution, InstitutionKind, Service
+from storage.institutions import (
+    USUAL_SERVICES,
+    ApplicationEntity,
+    Institution,
+    InstitutionKind,
+    Service,
+)
 from worklist.agreements import Agreement
 from worklist.people import Grade, Practitioner, Role
 from worklist.policy import Policy, read_policy, write_policy
@@ -151,7 +157,7 @@ def _device(session: Session, entry: Entry) -> Iterator[str]:
         "modality": entry.pop("modality", None),
         "host": str(entry.pop("host")),
         "port": entry.pop("port", None),
-        "may": [str(_one_of(one, Service, "may")) for one in entry.pop("may", list(Service))],
+        "may": [str(_one_of(one, Service, "may")) for one in entry.pop("may", list(USUAL_SERVICES))],
         "certificate_sha256": certificate.replace(":", "").lower() if certificate else None,
         "is_active": bool(entry.pop("active", True)),
     }

@@ -8,6 +8,7 @@ from pydicom.uid import UID
 
 from dicom_node import association, gatekeeper, listener, messages, outgoing, upper_layer
 from dicom_node.contexts import (
+    INSTANCE_AVAILABILITY_NOTIFICATION,
     QUERY_TRANSFER_SYNTAXES,
     SERVICES,
     STORAGE_SOP_CLASSES,
@@ -63,6 +64,14 @@ ours, again and again for 72 hours; an instance that is not committed to carries
 Level 2 (Full): every attribute is kept, in the bytes that were sent. Success means that the instance is
 durable."""
 
+AS_SCU = f"""\
+## Services as SCU
+
+To declared devices only, at their declared host and port: C-STORE for C-MOVE and for signed reports,
+N-EVENT-REPORT of storage commitments, C-ECHO when an operator tests a device, and N-CREATE of
+Instance Availability Notification (`{INSTANCE_AVAILABILITY_NOTIFICATION}`) when a study has settled, to
+devices with the right `{Service.NOTIFY}` that may fetch it."""
+
 CHARACTER_SETS = """\
 ## Character sets
 
@@ -84,6 +93,7 @@ def statement() -> str:
         _table(("status", "when"), _storage_statuses()),
         _table(("transfer syntax", "UID"), _named(STORAGE_TRANSFER_SYNTAXES)),
         _table(("SOP class", "UID"), _named(STORAGE_SOP_CLASSES)),
+        AS_SCU,
         CHARACTER_SETS,
         _table(("asked in", "answered in"), ((term or "(none)", said) for term, said in ANSWERED_IN.items())),
     ]

@@ -23,7 +23,7 @@ class InstitutionKind(StrEnum):
 
 
 class Service(StrEnum):
-    """What a device may do; the vocabulary of `may` in the declaration."""
+    """What a device may do, and be told; the vocabulary of `may` in the declaration."""
 
     STORE = "store"
     FIND = "find"
@@ -32,6 +32,11 @@ class Service(StrEnum):
     WORKLIST = "worklist"
     MPPS = "mpps"
     COMMIT = "commit"
+    NOTIFY = "notify"  # hears by Instance Availability Notification what it may fetch; only when declared
+
+
+# What a device may do whose declaration does not say.
+USUAL_SERVICES = tuple(service for service in Service if service is not Service.NOTIFY)
 
 
 class Institution(Base):

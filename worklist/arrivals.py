@@ -11,6 +11,7 @@ from storage import audit, changes
 from storage.audit import CENTER, Act, Actor
 from storage.changes import Topic
 from storage.imaging import ArrivalState, Study
+from worklist.announcements import announce
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 from worklist.people import Role, Who, must_have, visible_to
 from worklist.performed_steps import (
@@ -78,6 +79,7 @@ def settle(session: Session, study: Study, proof: str, *, now: datetime) -> None
         instances=study.number_of_instances,
         version=study.version,
     )
+    announce(session, study, now=now)
     order = session.scalar(select(ServiceRequest).where(ServiceRequest.study_pk == study.id))
     if order is not None:
         # Late images, or new ones after a return: the order stands, its task is looked at again.

@@ -115,7 +115,7 @@ def _check(session: Session, device: Device) -> None:
     if device.port is not None and not 1 <= device.port <= 65535:
         raise Unacceptable("a port lies between 1 and 65535")
     if not set(device.may) <= set(Service):
-        raise Unacceptable("a device stores, finds, moves, gets, asks the worklist, reports steps or commits")
+        raise Unacceptable("one of the permissions does not exist")
     if device.certificate_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", device.certificate_sha256):
         raise Unacceptable("a certificate's SHA-256 has 64 hexadecimal digits")
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from reading_portal.pages.worklist import MODALITIES
-from storage.institutions import ApplicationEntity, Institution, Service
+from storage.institutions import USUAL_SERVICES, ApplicationEntity, Institution, Service
 from worklist.devices import Device, add_device, all_devices, change_device, find_device, last_seen
 from worklist.people import Role
 from worklist.problems import Problem, Unacceptable
@@ -38,7 +38,7 @@ def show_devices(visit: Looking) -> Response:
 
 @router.get("/new")
 def show_new(visit: Looking) -> Response:
-    return _form(visit, DeviceForm(may=list(Service), is_active=True), is_new=True)
+    return _form(visit, DeviceForm(may=list(USUAL_SERVICES), is_active=True), is_new=True)
 
 
 @router.post("/new")

@@ -56,7 +56,7 @@ def test_gdcm_is_heard(node, tmp_path, deed):
     words = [tool, deed, "--aetitle", "T01_CT", "--call", "READINGCENTER", "-H", "127.0.0.1"]
 
     # GDCM 3.0.21 throws once it has released, whoever its peer was: what it did before is what counts.
-    file_if_sent = [str(file)] if deed == "--store" else []
+    file_if_sent = ["-i", str(file)] if deed == "--store" else []
     subprocess.run([*words, "-p", str(node.port), *file_if_sent], capture_output=True, timeout=30)
 
     (row,) = audited(node, 1)

@@ -24,6 +24,7 @@ router = APIRouter(prefix="/quarantine", dependencies=[Depends(requires(*MAY_DEC
 MOST, RECENT = 200, 20
 # Who the patient is: where these differ, somebody may be treated by another's images.
 IDENTITY = {"00100010", "00100020", "00100021", "00100030", "00100040"}
+PATIENT_KEY = {"00100020", "00100021"}  # what makes it another patient to us
 PATIENT_SEX = "00100040"
 
 
@@ -99,6 +100,7 @@ def _page(
         compared=compared,
         rows=[_row(one, visit.words) for one in compared.differences],
         is_other_patient=any(one.tag in IDENTITY and "." not in one.path for one in compared.differences),
+        is_other_study=any(one.path in PATIENT_KEY for one in compared.differences),
         possible=[] if found.is_first_hidden else [str(one) for one in possible(visit.session, found.second)],
         alike=count_alike(visit.session, found),
         is_settled=is_settled(visit.session, found.second),

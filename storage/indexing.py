@@ -11,22 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, bindparam, case, insert, select, update
+from sqlalchemy import Connection
 
 from storage import changes
-from storage.database import Base
 from storage.headers import Header
 from storage.identity import Demographics, patient_pk
-from storage.imaging import ArrivalState, Instance, Origin, Patient, QuarantinedInstance, Series, Study
-from storage.institutions import Institution
-from storage.prepared import Prepared
+from storage.imaging import ArrivalState, Origin
+from storage.indexing_statements import AT_ONCE, Statements, statements_for
 
 # Objects about images, not images: they give a study no modality of its own.
 ABOUT_IMAGES = {"SR", "PR", "KO", "DOC", "SEG", "REG", "AU"}
-_AT_ONCE = (1, 8, 64)  # lengths of an IN list; a shorter one is filled up with its last value
 
 
 class Outcome(StrEnum):
@@ -102,12 +98,12 @@ def index_instances(connection: Connection, arrived: Sequence[Arrived]) -> list[
     The first content of a SOP Instance UID stays, the same bytes again are IDENTICAL, others QUARANTINED.
     Raises IntegrityError where another process got there first: tell the whole transaction again.
     """
-    return _Batch(connection, _statements(connection.dialect)).add(arrived)
+    return _Batch(connection, statements_for(connection.dialect)).add(arrived)
 
 
 def is_identical(connection: Connection, header: Header, sha256: str) -> bool:
     """Whether these very bytes are kept under this SOP Instance UID."""
-    statements = _statements(connection.dialect)
+    statements = statements_for(connection.dialect)
     cursor = connection.connection.cursor()
     try:
         row = statements.known[1].run(cursor, {"u0": header.sop_instance_uid}).fetchone()
@@ -126,7 +122,7 @@ def identity_of(connection: Connection, header: Header, institution_code: str) -
         return own, patient_id
     cursor = connection.connection.cursor()
     try:
-        asked = _statements(connection.dialect).institution.run(cursor, {"code": said})
+        asked = statements_for(connection.dialect).institution.run(cursor, {"code": said})
         is_neighbour = asked.fetchone() is not None
     finally:
         cursor.close()
@@ -135,106 +131,11 @@ def identity_of(connection: Connection, header: Header, institution_code: str) -
 
 def prepare(connection: Connection) -> None:
     """Compile the statements."""
-    _statements(connection.dialect)
-
-
-class _Statements:
-    def __init__(self, dialect: Dialect) -> None:
-        def each(statement: Any, column: Any) -> dict[int, Prepared]:
-            lists = {n: [bindparam(f"u{i}", type_=column.type) for i in range(n)] for n in _AT_ONCE}
-            return {n: Prepared(statement.where(column.in_(names)), dialect) for n, names in lists.items()}
-
-        self.known = each(
-            select(Instance.sop_instance_uid, Instance.sha256, Instance.transfer_syntax_uid),
-            Instance.sop_instance_uid,
-        )
-        self.study = Prepared(
-            select(
-                Study.id,
-                Patient.issuer,
-                Patient.patient_id,
-                Study.institution_code,
-                Study.modality,
-                Study.arrival_state,
-            )
-            .join(Patient, Patient.id == Study.patient_pk)
-            .where(Study.study_instance_uid == bindparam("uid"))
-            .with_for_update(of=Study),
-            dialect,
-        )
-        self.series = Prepared(
-            select(Series.id).where(
-                Series.study_pk == bindparam("study_pk"), Series.series_instance_uid == bindparam("uid")
-            ),
-            dialect,
-        )
-        self.instance = _insert(Instance, dialect)
-        self.new_study = _insert(Study, dialect, returning=True)
-        self.new_series = _insert(Series, dialect, returning=True)
-        self.quarantine = _insert(QuarantinedInstance, dialect)
-        same = ("sop_instance_uid", "sha256", "transfer_syntax_uid", "calling_ae")
-        columns = QuarantinedInstance.__table__.columns
-        self.quarantined = Prepared(
-            select(QuarantinedInstance.id)
-            .where(*(columns[name] == bindparam(name) for name in same))
-            .limit(1),
-            dialect,
-        )
-        self.change = _insert(changes.Change, dialect)
-        self.institution = Prepared(
-            select(Institution.code).where(Institution.code == bindparam("code")), dialect
-        )
-        self.one_series_more = Prepared(
-            update(Study)
-            .where(Study.id == bindparam("pk"))
-            .values(number_of_series=Study.number_of_series + 1),
-            dialect,
-        )
-        # Counted in the database: two nodes may add to one series at the same time.
-        self.grow_series = Prepared(
-            update(Series)
-            .where(Series.id == bindparam("pk"))
-            .values(number_of_instances=Series.number_of_instances + bindparam("count")),
-            dialect,
-        )
-        is_settled = Study.arrival_state == ArrivalState.SETTLED
-        self.grow_study = Prepared(
-            update(Study)
-            .where(Study.id == bindparam("pk"))
-            .values(
-                number_of_instances=Study.number_of_instances + bindparam("count"),
-                last_instance_at=bindparam("now", type_=Study.last_instance_at.type),
-                version=Study.version + case((is_settled, 1), else_=0),
-                arrival_state=ArrivalState.RECEIVING.value,
-                modality=case((Study.modality == "", bindparam("first_modality")), else_=Study.modality),
-                body_part_examined=case(
-                    (Study.body_part_examined == "", bindparam("first_body_part")),
-                    else_=Study.body_part_examined,
-                ),
-            ),
-            dialect,
-        )
-
-
-def _insert(noun: type[Base], dialect: Dialect, *, returning: bool = False) -> Prepared:
-    table = noun.__table__
-    statement = insert(noun).returning(table.c.id) if returning else insert(noun)
-    told = [column for column in table.columns if column.default is None and column.key != "id"]
-    return Prepared(
-        statement,
-        dialect,
-        columns=[column.key for column in told],
-        absent=[column.key for column in told if column.nullable],
-    )
-
-
-@lru_cache(maxsize=8)
-def _statements(dialect: Dialect) -> _Statements:
-    return _Statements(dialect)
+    statements_for(connection.dialect)
 
 
 class _Batch:
-    def __init__(self, connection: Connection, statements: _Statements) -> None:
+    def __init__(self, connection: Connection, statements: Statements) -> None:
         self._statements = statements
         self._connection = connection
         self._dialect = connection.dialect
@@ -260,9 +161,9 @@ class _Batch:
     def _known(self, uids: Iterable[str]) -> dict[str, tuple[str, str]]:
         asked = list(uids)
         found: dict[str, tuple[str, str]] = {}
-        for start in range(0, len(asked), _AT_ONCE[-1]):
-            some = asked[start : start + _AT_ONCE[-1]]
-            size = next(size for size in _AT_ONCE if size >= len(some))
+        for start in range(0, len(asked), AT_ONCE[-1]):
+            some = asked[start : start + AT_ONCE[-1]]
+            size = next(size for size in AT_ONCE if size >= len(some))
             values = {f"u{i}": some[min(i, len(some) - 1)] for i in range(size)}
             rows = self._statements.known[size].run(self._cursor, values)
             found |= {row[0]: (row[1], row[2]) for row in rows}

@@ -57,7 +57,8 @@ def test_numbers_of_dimse_statuses_stand_in_one_file() -> None:
     """PS3.7 Annex C: 0x0000 to 0xFF01. Tags have eight digits, so four hexadecimal digits are a status."""
     said_elsewhere = []
     for path in sources("dicom_node"):
-        if path.name == "statuses.py":
+        # command_set.py writes the numbers of command elements and command fields (PS3.7 E), of no status.
+        if path.name in ("statuses.py", "command_set.py"):
             continue
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):

@@ -1,0 +1,112 @@
+"""What `storage.indexing` says to the database, compiled once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Dialect, bindparam, case, insert, select, update
+
+from storage import changes
+from storage.database import Base
+from storage.imaging import ArrivalState, Instance, Patient, QuarantinedInstance, Series, Study
+from storage.institutions import Institution
+from storage.prepared import Prepared
+
+AT_ONCE = (1, 8, 64)  # lengths of an IN list; a shorter one is filled up with its last value
+
+
+class Statements:
+    def __init__(self, dialect: Dialect) -> None:
+        def each(statement: Any, column: Any) -> dict[int, Prepared]:
+            lists = {n: [bindparam(f"u{i}", type_=column.type) for i in range(n)] for n in AT_ONCE}
+            return {n: Prepared(statement.where(column.in_(names)), dialect) for n, names in lists.items()}
+
+        self.known = each(
+            select(Instance.sop_instance_uid, Instance.sha256, Instance.transfer_syntax_uid),
+            Instance.sop_instance_uid,
+        )
+        self.study = Prepared(
+            select(
+                Study.id,
+                Patient.issuer,
+                Patient.patient_id,
+                Study.institution_code,
+                Study.modality,
+                Study.arrival_state,
+            )
+            .join(Patient, Patient.id == Study.patient_pk)
+            .where(Study.study_instance_uid == bindparam("uid"))
+            .with_for_update(of=Study),
+            dialect,
+        )
+        self.series = Prepared(
+            select(Series.id).where(
+                Series.study_pk == bindparam("study_pk"), Series.series_instance_uid == bindparam("uid")
+            ),
+            dialect,
+        )
+        self.instance = _insert(Instance, dialect)
+        self.new_study = _insert(Study, dialect, returning=True)
+        self.new_series = _insert(Series, dialect, returning=True)
+        self.quarantine = _insert(QuarantinedInstance, dialect)
+        same = ("sop_instance_uid", "sha256", "transfer_syntax_uid", "calling_ae")
+        columns = QuarantinedInstance.__table__.columns
+        self.quarantined = Prepared(
+            select(QuarantinedInstance.id)
+            .where(*(columns[name] == bindparam(name) for name in same))
+            .limit(1),
+            dialect,
+        )
+        self.change = _insert(changes.Change, dialect)
+        self.institution = Prepared(
+            select(Institution.code).where(Institution.code == bindparam("code")), dialect
+        )
+        self.one_series_more = Prepared(
+            update(Study)
+            .where(Study.id == bindparam("pk"))
+            .values(number_of_series=Study.number_of_series + 1),
+            dialect,
+        )
+        # Counted in the database: two nodes may add to one series at the same time.
+        self.grow_series = Prepared(
+            update(Series)
+            .where(Series.id == bindparam("pk"))
+            .values(number_of_instances=Series.number_of_instances + bindparam("count")),
+            dialect,
+        )
+        is_settled = Study.arrival_state == ArrivalState.SETTLED
+        self.grow_study = Prepared(
+            update(Study)
+            .where(Study.id == bindparam("pk"))
+            .values(
+                number_of_instances=Study.number_of_instances + bindparam("count"),
+                last_instance_at=bindparam("now", type_=Study.last_instance_at.type),
+                version=Study.version + case((is_settled, 1), else_=0),
+                arrival_state=ArrivalState.RECEIVING.value,
+                modality=case((Study.modality == "", bindparam("first_modality")), else_=Study.modality),
+                body_part_examined=case(
+                    (Study.body_part_examined == "", bindparam("first_body_part")),
+                    else_=Study.body_part_examined,
+                ),
+            ),
+            dialect,
+        )
+
+
+def _insert(noun: type[Base], dialect: Dialect, *, returning: bool = False) -> Prepared:
+    table = noun.__table__
+    statement = insert(noun).returning(table.c.id) if returning else insert(noun)
+    told = [column for column in table.columns if column.default is None and column.key != "id"]
+    return Prepared(
+        statement,
+        dialect,
+        columns=[column.key for column in told],
+        absent=[column.key for column in told if column.nullable],
+    )
+
+
+@lru_cache(maxsize=8)
+def statements_for(dialect: Dialect) -> Statements:
+    """Compiled once for each database."""
+    return Statements(dialect)

@@ -1,9 +1,14 @@
 """Two contents of one UID: how they differ, what a person decides, and what becomes of the second."""
 
 import io
+import threading
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.tag import Tag
 from sqlalchemy import func, select
 
 from storage import audit
@@ -21,8 +26,10 @@ from storage.conflicts import (
     separate,
 )
 from storage.database import utc_now
+from storage.headers import read_header
 from storage.imaging import Instance, QuarantinedInstance, Study
-from storage.indexing import Outcome
+from storage.indexing import Outcome, Sender
+from storage.ingest import Ingest
 from storage.instances import find_instance
 from storage.jobs import Job, JobState
 from tests.builders import a_dataset, keep
@@ -143,6 +150,73 @@ def test_the_second_becomes_an_instance_of_its_own_that_says_what_was_changed(pa
     assert (change.ReasonForTheAttributeModification, change.SourceOfPreviousValues) == ("CORRECT", "T01_CT")
     assert (made.PixelData, made.StudyDescription) == (sent.PixelData, "复查")
     assert pair.objects.get(conflict.object_key) == raw
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MR_small_implicit.dcm",
+        "MR_small_bigendian.dcm",
+        "image_dfl.dcm",
+        "JPEG2000.dcm",
+        "emri_small_jpeg_ls_lossless.dcm",
+    ],
+)
+def test_the_copy_stays_in_the_transfer_syntax_in_which_it_came(sqlite_pair: Pair, name: str) -> None:
+    pair = sqlite_pair
+    settle_the_county(pair.database)
+    whole = Path(str(get_testdata_file(name))).read_bytes()
+    sent = dcmread(io.BytesIO(whole))
+    raw, syntax = whole[144 + int.from_bytes(whole[140:144], "little") :], sent.file_meta.TransferSyntaxUID
+    first = a_dataset()
+    first.SOPInstanceUID = sent.SOPInstanceUID
+    keep(pair.database, pair.objects, first)
+    with closing(Ingest(pair.database, pair.objects)) as ingest:
+        ingest.keep(read_header(raw, syntax), raw, sender=Sender("T01_CT", "T01"))
+    with pair.database.reading() as session:
+        conflict = session.scalars(select(QuarantinedInstance)).one()
+        session.expunge_all()
+
+    decided(pair, conflict, Decision.KEEP_BOTH)
+    worked(pair)
+
+    with pair.database.reading() as session:
+        row = session.get_one(QuarantinedInstance, conflict.id)
+        own = find_instance(session, row.kept_as)
+        made = dcmread(io.BytesIO(pair.objects.get(own.object_key)))
+    assert own.transfer_syntax_uid == made.file_meta.TransferSyntaxUID == syntax
+    assert made.PixelData == sent.PixelData
+    changed = {Tag("SOPInstanceUID"), Tag("OriginalAttributesSequence")}
+    kept = [one for one in made if one.tag not in changed]
+    assert kept == [one for one in sent if one.tag not in changed and one.tag.element]
+
+
+def test_of_two_operators_at_the_same_moment_one_decides(pair: Pair) -> None:
+    conflict, _ = disputed(pair)
+    heard: list[str] = []
+    together = threading.Barrier(2)
+
+    def choose(decision: Decision) -> None:
+        together.wait()
+        try:
+            decided(pair, conflict, decision)
+            heard.append("decided")
+        except CannotDecide:
+            heard.append("too late")
+
+    threads = [
+        threading.Thread(target=choose, args=(one,)) for one in (Decision.KEEP_FIRST, Decision.KEEP_BOTH)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(heard) == ["decided", "too late"]
+    with pair.database.reading() as session:
+        row = session.get_one(QuarantinedInstance, conflict.id)
+        jobs = session.scalar(select(func.count()).select_from(Job))
+        assert (row.version, jobs) == (1, 1 if row.resolution == "keep-both" else 0)
 
 
 def test_another_patients_image_gets_a_study_of_its_own(pair: Pair) -> None:

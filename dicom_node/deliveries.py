@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dicom_node import availability, commitment, outgoing, sub_operations
+from dicom_node import availability, commitment, device_test, outgoing, sub_operations
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.fitting import best_context, fit
 from dicom_node.statuses import is_success, is_warning
@@ -31,7 +31,7 @@ from storage.institutions import ApplicationEntity, find_application_entity
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.settings import Settings
-from worklist import announcements
+from worklist import announcements, device_tests
 from worklist.report_content import content_of
 from worklist.reports import DiagnosticReport, ReportVersion
 from worklist.worker import PermanentFailure
@@ -59,6 +59,7 @@ def handlers(
     return {
         "archive-report": partial(archive_report, database, objects, settings),
         "deliver-report": partial(deliver_report, database, objects, settings),
+        device_tests.JOB: partial(device_test.test, database, settings),
         announcements.JOB: partial(availability.notify, database, settings),
         commitment.JOB: partial(commitment.report, database, objects, settings),
     }

@@ -1,6 +1,7 @@
 """Devices: application entities that may open an association, from where, and for what."""
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
@@ -11,6 +12,7 @@ from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from reading_portal.pages.worklist import MODALITIES
 from storage.institutions import USUAL_SERVICES, ApplicationEntity, Institution, Service
+from worklist.device_tests import ask_for_test, last_test, worklist_sample
 from worklist.devices import Device, add_device, all_devices, change_device, find_device, last_seen
 from worklist.people import Role
 from worklist.problems import Problem, Unacceptable
@@ -54,7 +56,15 @@ def add(visit: Acting, form: Annotated[DeviceForm, Form()]) -> Response:
 # A title may hold a slash.
 @router.get("/{ae_title:path}")
 def show_device(visit: Looking, ae_title: str) -> Response:
-    return _form(visit, _shown(find_device(visit.session, ae_title, by=visit.who)), is_new=False)
+    device = find_device(visit.session, ae_title, by=visit.who)
+    return _form(visit, _shown(device), is_new=False)
+
+
+@router.post("/{ae_title:path}/test")
+def test(visit: Acting, ae_title: str) -> Response:
+    """A C-ECHO to the device; the worker does it, and this page shows what came of it."""
+    ask_for_test(visit.session, ae_title, by=visit.who, now=visit.now)
+    return visit.go(f"/admin/devices/{quote(ae_title, safe='')}?said=device-test")
 
 
 @router.post("/{ae_title:path}")
@@ -96,15 +106,26 @@ def _shown(row: ApplicationEntity) -> DeviceForm:
     )
 
 
+def _tried(visit: Visit, device: ApplicationEntity) -> dict[str, Any]:
+    return {
+        "title": device.ae_title,
+        "may_test": device.is_active and device.host != "*" and device.port is not None,
+        "tried": last_test(visit.session, device.ae_title),
+        "sample": worklist_sample(visit.session, device),
+    }
+
+
 def _form(visit: Visit, form: DeviceForm, *, is_new: bool, problem: str = "", status: int = 200) -> Response:
     places = visit.session.execute(
         select(Institution.code, Institution.name)
         .where(Institution.is_active | (Institution.code == form.institution))
         .order_by(Institution.code)
     ).all()
+    device = None if is_new else visit.session.get(ApplicationEntity, form.ae_title)
     return visit.page(
         "device.html",
         status=status,
+        **(_tried(visit, device) if device is not None else {}),
         form=form,
         is_new=is_new,
         problem=problem,

@@ -15,7 +15,8 @@ from urllib3.exceptions import HTTPError
 from center.complaints import Complaint
 from storage.database import PATIENCE, Database
 from storage.healing import heal
-from storage.objects import FolderStore, ObjectStore, S3Store, StoreAway, open_store
+from storage.objects import FolderStore, ObjectStore, StoreAway, open_store
+from storage.s3 import S3Store
 from storage.settings import PREFIX, Settings
 from storage.spool import SpooledStore, SpoolFirst, draining
 from worklist.authority import CentreAuthority

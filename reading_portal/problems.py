@@ -21,7 +21,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from reading_portal.documents import UnprintableReport
-from storage.objects import ObjectMissing
+from storage.objects import ObjectMissing, StoreAway
 from worklist import problems as mind
 
 _log = structlog.get_logger("reading_portal")
@@ -106,13 +106,27 @@ PROBLEMS: dict[type[Exception], Problem] = {
     OperationalError: Problem(
         503, "database", "The database does not answer", "数据库暂时没有响应", headers={"Retry-After": "2"}
     ),
-    ObjectMissing: Problem(500, "object-missing", "A kept object is missing", "存储对象缺失，请联系管理员"),
+    # On its way from the machine that received it (INGEST=spool), or lost: `verify` tells which.
+    ObjectMissing: Problem(
+        503,
+        "object-missing",
+        "The object is kept but not within reach yet; ask again shortly",
+        "影像已接收，但此处暂时无法读取，请稍后重试；若持续出现请联系管理员",
+        headers={"Retry-After": "10"},
+    ),
+    StoreAway: Problem(
+        503,
+        "object-store",
+        "The object store does not answer",
+        "影像存储暂时没有响应，请稍后重试",
+        headers={"Retry-After": "5"},
+    ),
 }
 VALIDATION = Problem(422, "invalid", "The request does not have the right shape", "请求格式不正确")
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong on our side", "系统内部错误")
 
 # These say what the database holds; the caller is told the title only.
-SILENT = (StaleDataError, IntegrityError, DataError, OperationalError, ObjectMissing)
+SILENT = (StaleDataError, IntegrityError, DataError, OperationalError, ObjectMissing, StoreAway)
 
 
 def problem_of(error: Exception) -> Problem:

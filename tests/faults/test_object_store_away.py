@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from reading_portal.problems import problem_of
 from storage.imaging import Instance
-from storage.objects import S3_ANSWER, ObjectMissing, S3Store, open_store
+from storage.objects import ObjectMissing, StoreAway, open_store
+from storage.s3 import S3_ANSWER, S3Store
 from storage.spool import SpooledStore
 from tests.faults.conftest import a_node
 from tests.faults.gate import Gate
@@ -110,9 +112,9 @@ def test_readers_find_an_object_while_it_waits_and_after(
 def test_without_a_spool_devices_are_told_to_come_again_and_no_ack_is_false(
     environment: dict[str, str], gate: Gate, far: S3Store, start, monkeypatch, how: str
 ) -> None:
-    from storage import objects
+    from storage import s3
 
-    monkeypatch.setattr(objects, "S3_ANSWER", 1.5)
+    monkeypatch.setattr(s3, "S3_ANSWER", 1.5)
     node = start(environment)
     with sending(node.port) as device:
         wait_for("sent", lambda: len(device.acknowledged) > 3, within=15)
@@ -161,6 +163,15 @@ def test_what_waits_is_copied_also_when_the_spool_is_turned_off(
         wait_for("drained", lambda: not list(node.objects.spool.keys()), within=10)
 
     assert lost(node.database, far, device.acknowledged) == []
+
+
+def test_a_reader_elsewhere_hears_that_an_object_is_on_its_way_not_that_we_failed() -> None:
+    on_its_way, away = problem_of(ObjectMissing("instances/x")), problem_of(StoreAway("x"))
+
+    assert (on_its_way.status, on_its_way.kind) == (503, "object-missing")
+    assert (away.status, away.kind) == (503, "object-store")
+    assert "Retry-After" in on_its_way.headers and "Retry-After" in away.headers
+    assert "instances/x" not in on_its_way.detail
 
 
 def test_a_line_says_how_many_wait_and_since_when(

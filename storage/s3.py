@@ -93,7 +93,7 @@ class S3Store:
 class _OnceMore(urllib3.Retry):
     """A connection that was closed while idle is tried again; a server that said nothing is not."""
 
-    def increment(self, *words: Any, **named: Any) -> Self:  # type: ignore[override]
+    def increment(self, *words: Any, **named: Any) -> Self:
         if isinstance(error := named.get("error"), urllib3.exceptions.ReadTimeoutError):
             raise error
         return super().increment(*words, **named)

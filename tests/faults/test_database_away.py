@@ -18,7 +18,8 @@ import pytest
 from storage import database as databases
 from storage import ingest
 from storage.database import CONNECT_PATIENCE
-from tests.faults.sender import OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
+from tests.dicom_node.devices import CT, associated
+from tests.faults.sender import EXPLICIT, OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
 from tests.pairs import Pair, _make_schema
 from tests.servers.centre import children_of
 from tests.servers.postgresql import PostgresServer
@@ -108,6 +109,28 @@ def test_a_database_that_restarts_costs_a_device_at_most_a_few_refusals(
     assert device.statuses == {SUCCESS, OUT_OF_RESOURCES}
     assert device.longest < CONNECT_PATIENCE
     assert lost(node.database, node.objects, device.acknowledged) == []
+
+
+def test_a_new_association_is_refused_for_the_moment_while_the_database_is_away(
+    environment: dict[str, str], postgres: PostgresServer, start
+) -> None:
+    node = start(environment)
+    send_one(node.port, Told())
+
+    postgres.stop()
+    with associated(node, (CT, EXPLICIT)) as association:
+        refused = association.is_rejected
+        answer = association.acceptor.primitive
+    postgres.run()
+    wait_for("admitted", lambda: _is_admitted(node), within=5)
+
+    assert refused
+    assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 1), "transient: try again later"
+
+
+def _is_admitted(node) -> bool:
+    with associated(node, (CT, EXPLICIT)) as association:
+        return bool(association.is_established)
 
 
 def test_connections_that_died_while_nobody_sent_are_replaced_unnoticed(

@@ -17,7 +17,7 @@ from storage.imaging import QuarantinedInstance
 from storage.objects import ObjectStore
 from worklist.conflicts import MAY_DECIDE, conflicts_for, count_alike, decide_conflict, find_conflict
 from worklist.people import names
-from worklist.problems import Unacceptable
+from worklist.problems import Unacceptable, WrongState
 
 router = APIRouter(prefix="/quarantine", dependencies=[Depends(requires(*MAY_DECIDE))])
 
@@ -72,10 +72,14 @@ def decide(
             by=visit.who,
             now=visit.now,
         )
-    except Unacceptable as error:
+    except (Unacceptable, WrongState) as error:
         visit.undo()
         problem = visit.words.problem(str(error))
-        return _page(visit, objects, conflict_id, problem=problem, reason=reason, status=422)
+        is_late = isinstance(error, WrongState)
+        # Whoever comes second sees what was decided, and keeps every word.
+        return _page(
+            visit, objects, conflict_id, problem=problem, reason=reason, status=409 if is_late else 422
+        )
     return visit.go(f"/quarantine/{conflict_id}?said=decided")
 
 

@@ -191,7 +191,9 @@ def test_an_operator_compares_and_decides_on_the_page(quick_portal: Portal) -> N
     assert f'href="/quarantine/{conflict}"' in connections
     assert "患者姓名" in page and "李^四" in page and "两份内容的患者不同" in page
     assert (without.status_code, done.headers["location"]) == (422, f"/quarantine/{conflict}?said=decided")
+    # Whoever comes second sees what was decided, and keeps every word.
     assert late.status_code == 409
+    assert "此项已由他人作出决定" in late.text and late.text.count(REASON) == 2
     after = browser.get(f"/quarantine/{conflict}", headers=HTML).text
     assert REASON in after and "撤销决定" in after
 

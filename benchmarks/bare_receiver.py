@@ -48,14 +48,13 @@ def send(port: int, files: list[Path]) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     latencies: list[float] = []
-    began = time.perf_counter()
+    began = time.monotonic()
     for piece in pieces:
         at = time.perf_counter()
         connection.sendall(piece)
         connection.recv(1)
         latencies.append((time.perf_counter() - at) * 1000)
-    seconds = time.perf_counter() - began
-    print(json.dumps({"count": len(pieces), "seconds": seconds, "ms": latencies, "refused": []}))
+    print(json.dumps({"began": began, "ended": time.monotonic(), "ms": latencies, "refused": []}))
 
 
 if __name__ == "__main__":

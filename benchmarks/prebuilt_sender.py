@@ -3,8 +3,8 @@
     python -m benchmarks.prebuilt_sender PORT CALLED CALLING [--one-each] FILE…
 
 DCMTK's storescu takes as long for an object as a fast node does, so it measures itself. This one prints
-`ready`, waits for a line, sends each message with one call, and prints JSON: how many, the seconds, the time
-of each answer in milliseconds, and the answers that were not Success.
+`ready`, waits for a line, sends each message with one call, and prints JSON: when it began and ended on the
+machine's clock, the time of each answer in milliseconds, and the answers that were not Success.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def main() -> None:
     sys.stdin.readline()
     latencies: list[float] = []
     refused: list[int] = []
-    began = time.perf_counter()
+    began = time.monotonic()
     for one in messages:
         at = time.perf_counter()
         if arguments.one_each and latencies:
@@ -123,10 +123,10 @@ def main() -> None:
         latencies.append((time.perf_counter() - at) * 1000)
         if status:
             refused.append(status)
-    seconds = time.perf_counter() - began
+    ended = time.monotonic()
     if not arguments.one_each:
         _release(connection)
-    print(json.dumps({"count": len(messages), "seconds": seconds, "ms": latencies, "refused": refused}))
+    print(json.dumps({"began": began, "ended": ended, "ms": latencies, "refused": refused}))
 
 
 def _release(connection: socket.socket) -> None:

@@ -58,6 +58,9 @@ def dicom_listeners(settings: Settings) -> list[Listener]:
         listeners.append(
             Listener("DICOM over TLS", settings.dicom_host, settings.dicom_tls_port, "--dicom-tls-port")
         )
+    if any(listener.port for listener in listeners):
+        figures = Listener("the node's figures", settings.metrics_host, settings.metrics_port, "METRICS_PORT")
+        listeners.append(figures)
     return [listener for listener in listeners if listener.port]
 
 

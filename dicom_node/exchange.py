@@ -30,7 +30,11 @@ class Exchange:
         self.transfer_syntax = str(context.transfer_syntax[0])
         self.device: ApplicationEntity = association.admitted.device
         self.source = association.admitted.address
-        self.is_answered = False
+        self.status: int | None = None  # of the last answer
+
+    @property
+    def is_answered(self) -> bool:
+        return self.status is not None
 
     @property
     def options(self) -> Options:
@@ -88,7 +92,7 @@ class Exchange:
             setattr(response, ANSWERED_IN.get(kind, "Identifier"), io.BytesIO(raw))
         self.association.dimse.send_msg(response, self.context_id)
         if status != Status.PENDING:
-            self.is_answered = True
+            self.status = int(status)
             self.association.counts[f"{kind.replace('_', '-')} {int(status):04X}"] += 1
 
     @property

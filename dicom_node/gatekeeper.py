@@ -19,11 +19,9 @@ from dicom_node.listener import Arrival
 from dicom_node.statuses import (
     REJECTED_CALLED_AE,
     REJECTED_CALLING_AE,
-    REJECTED_CONGESTION,
     REJECTED_FOR_NOW,
     REJECTED_PROTOCOL,
 )
-from storage.database import is_away
 from storage.database import Database
 from storage.institutions import ApplicationEntity, Devices
 
@@ -143,13 +141,12 @@ class KnownAddresses:
         self._thread = threading.Thread(target=self._run, name="known-addresses", daemon=True)
 
     def start(self) -> None:
-        self.look()
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
 
-    def __contains__(self, address: str) -> bool:
+    def __contains__(self, address: object) -> bool:
         return address in self._addresses
 
     def look(self) -> None:
@@ -164,6 +161,7 @@ class KnownAddresses:
         self._addresses = frozenset().union(*(_addresses_of(host) for host in hosts - {"*"}))
 
     def _run(self) -> None:
+        self.look()
         while not self._stop.wait(LOOKED_UP_EVERY):
             self.look()
 

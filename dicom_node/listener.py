@@ -15,8 +15,8 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 log = logging.getLogger("reading_center.dicom")
@@ -25,6 +25,7 @@ BACKLOG = 1024
 FIRST_PDU_SECONDS = 8.0  # ARTIM (PS3.8 9.1.5): from the connection to the whole A-ASSOCIATE-RQ
 FIRST_PDU_BYTES = 64 << 10
 MOST_WAITING = 2000
+RESERVED_FOR_KNOWN = 500  # of these, for addresses that a device is declared at
 MOST_WAITING_PER_ADDRESS = 1000
 A_ASSOCIATE_RQ = 1
 DEAD_LINE_SECONDS = 120
@@ -38,6 +39,7 @@ class Arrival:
     address: str
     until: float
     is_shaking_hands: bool
+    is_known: bool = False  # a device is declared at this address
     received: bytearray = field(default_factory=bytearray)
 
     @property
@@ -49,12 +51,21 @@ class Listener:
     """Accepts on one port; `welcome(arrival)` runs in a thread of its own once the first PDU is whole."""
 
     def __init__(
-        self, host: str, port: int, *, welcome: Callable[[Arrival], None], tls: ssl.SSLContext | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        welcome: Callable[[Arrival], None],
+        tls: ssl.SSLContext | None = None,
+        known: Container[str] = (),
     ) -> None:
         self._welcome = welcome
         self._tls = tls
+        self._known = known
+        # By descriptor, in the order in which they came: all, those that nobody knows, those of an address.
         self._waiting: dict[int, Arrival] = {}
-        self._per_address: Counter[str] = Counter()
+        self._strangers: dict[int, Arrival] = {}
+        self._per_address: defaultdict[str, dict[int, Arrival]] = defaultdict(dict)
         self._selector = selectors.DefaultSelector()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -70,6 +81,11 @@ class Listener:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=f"listener-{self.port}", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Connections that have not said yet who they are."""
+        return len(self._waiting)
 
     def start(self) -> None:
         _allow_many_files()
@@ -114,9 +130,8 @@ class Listener:
             self._greet(connection, str(peer[0]))
 
     def _greet(self, connection: socket.socket, address: str) -> None:
-        if len(self._waiting) >= MOST_WAITING or self._per_address[address] >= MOST_WAITING_PER_ADDRESS:
-            connection.close()
-            return
+        is_known = address in self._known
+        self._make_room(address, is_known=is_known)
         try:
             connection.setblocking(False)
             _tune(connection)
@@ -127,10 +142,26 @@ class Listener:
         except OSError:
             connection.close()
             return
-        arrival = Arrival(connection, address, time.monotonic() + FIRST_PDU_SECONDS, self._tls is not None)
-        self._waiting[connection.fileno()] = arrival
-        self._per_address[address] += 1
+        until = time.monotonic() + FIRST_PDU_SECONDS
+        arrival = Arrival(connection, address, until, self._tls is not None, is_known)
+        number = connection.fileno()
+        self._waiting[number] = self._per_address[address][number] = arrival
+        if not is_known:
+            self._strangers[number] = arrival
         self._selector.register(connection, selectors.EVENT_READ, arrival)
+
+    def _make_room(self, address: str, *, is_known: bool) -> None:
+        """Whoever has been silent longest goes, from where it is full: a device speaks at once.
+
+        A refusal of the newcomer instead would let those who say nothing shut the door on those who do.
+        """
+        here = self._per_address.get(address, {})
+        if len(here) >= MOST_WAITING_PER_ADDRESS:
+            self._drop(next(iter(here.values())))
+        if not is_known and len(self._strangers) >= MOST_WAITING - RESERVED_FOR_KNOWN:
+            self._drop(next(iter(self._strangers.values())))
+        if len(self._waiting) >= MOST_WAITING:
+            self._drop(next(iter((self._strangers or self._waiting).values())))
 
     def _hear(self, arrival: Arrival) -> None:
         try:
@@ -198,9 +229,11 @@ class Listener:
     def _forget(self, arrival: Arrival) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(arrival.connection)
-        self._waiting.pop(arrival.connection.fileno(), None)
-        self._per_address[arrival.address] -= 1
-        if not self._per_address[arrival.address]:
+        number = arrival.connection.fileno()
+        here = self._per_address[arrival.address]
+        for waiting in (self._waiting, self._strangers, here):
+            waiting.pop(number, None)
+        if not here:
             del self._per_address[arrival.address]
 
 

@@ -20,13 +20,23 @@ from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, 
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_node import commitment, find, get, modality_worklist, move, performed_step, store, verification
+from dicom_node import (
+    commitment,
+    find,
+    get,
+    metrics,
+    modality_worklist,
+    move,
+    performed_step,
+    store,
+    verification,
+)
 from dicom_node.association import PeerAssociation
 from dicom_node.association_log import AssociationLog, Entry
 from dicom_node.command_set import C_ECHO_RQ, C_STORE_RQ, Command
 from dicom_node.contexts import MODALITY_WORKLIST_FIND
 from dicom_node.exchange import Exchange
-from dicom_node.gatekeeper import Admitted, AssociationRefused, Places, admit
+from dicom_node.gatekeeper import Admitted, AssociationRefused, KnownAddresses, Places, admit
 from dicom_node.incoming import Buffers, Incoming
 from dicom_node.listener import Arrival, Listener
 from dicom_node.proposal import Agreed, Proposal, read_storage_proposal
@@ -46,6 +56,7 @@ from storage.settings import Settings
 log = logging.getLogger("reading_center.dicom")
 
 STOP_SECONDS = 2.0
+MOST_REFUSALS_AWAITED = 64
 
 Handler = Callable[["Node", Exchange], None]
 
@@ -72,6 +83,11 @@ class Node:
         self.devices = Devices(database)
         self.buffers = Buffers()
         self.places = Places()
+        self.known = KnownAddresses(database)
+        self.counts = metrics.Counts()
+        self._metrics: Any = None
+        # How many of the refused we await the closing of; beyond it they are told and closed at once.
+        self._refusing = threading.BoundedSemaphore(MOST_REFUSALS_AWAITED)
         self.reports_here = threading.BoundedSemaphore(commitment.MOST_HERE)
         self.log = AssociationLog(database)
         self.spool = Path(settings.data) / "spool"
@@ -89,6 +105,15 @@ class Node:
         return self._plain.port if self._plain else None
 
     @property
+    def waiting(self) -> int:
+        """Connections that have not said yet who they are."""
+        return sum(listener.waiting for listener in (self._plain, self._secure) if listener is not None)
+
+    @property
+    def metrics_port(self) -> int | None:
+        return int(self._metrics.server_port) if self._metrics is not None else None
+
+    @property
     def tls_port(self) -> int | None:
         return self._secure.port if self._secure else None
 
@@ -103,14 +128,23 @@ class Node:
         heal(self.database, self.objects)  # before anybody asks for what a power cut has hidden
         settings = self.settings
         if settings.dicom_port:
-            self._plain = Listener(settings.dicom_host, settings.dicom_port, welcome=self._welcome)
+            self._plain = Listener(
+                settings.dicom_host, settings.dicom_port, welcome=self._welcome, known=self.known
+            )
         tls = _tls_context(settings)
         if settings.dicom_tls_port and tls is not None:
             self._secure = Listener(
-                settings.dicom_host, settings.dicom_tls_port, welcome=self._welcome, tls=tls
+                settings.dicom_host,
+                settings.dicom_tls_port,
+                welcome=self._welcome,
+                tls=tls,
+                known=self.known,
             )
         elif settings.dicom_tls_port:
             log.info("the DICOM TLS port stays closed: certificate, key or authority is not set")
+        if settings.metrics_port:
+            self._metrics, _ = metrics.serve(self, settings.metrics_host, settings.metrics_port)
+        self.known.start()
         self.log.start()
         threading.Thread(target=self.ingest.warm_up, name="warm-up", daemon=True).start()
         for listener in (self._plain, self._secure):
@@ -122,6 +156,11 @@ class Node:
         for listener in (self._plain, self._secure):
             if listener is not None:
                 listener.stop()
+        self.known.stop()
+        if self._metrics is not None:
+            self._metrics.shutdown()
+            self._metrics.server_close()
+            self._metrics = None
         self._end_associations()
         self.ingest.close()
         self.devices.close()
@@ -148,6 +187,7 @@ class Node:
         except AssociationRefused as refused:
             self._refuse(arrival, refused)
             return
+        self.counts.see(admitted.device.ae_title)
         proposal = read_storage_proposal(admitted.first)
         if proposal is not None:
             self._receive(admitted, proposal)
@@ -157,7 +197,7 @@ class Node:
                 self.application_entity, admitted, serve=self._serve, ended=self._ended, spool=self.spool
             )
         except Exception:
-            self.places.leave(arrival.address, admitted.device.ae_title)
+            self.places.leave(arrival.address, admitted.device)
             raise
         self._open.add(association)
         association.start()
@@ -178,11 +218,19 @@ class Node:
     def _keep(
         self, association: StorageAssociation, command: Command, context: Agreed, incoming: Incoming | None
     ) -> tuple[int, str]:
+        if command.field == C_ECHO_RQ:
+            return Status.SUCCESS, ""
+        if command.field != C_STORE_RQ:
+            return Status.UNRECOGNISED_OPERATION, ""
+        begun = time.monotonic()
+        answer = self._keep_it(association, command, context, incoming)
+        self.counts.store(association.admitted.device.ae_title, answer[0], time.monotonic() - begun)
+        return answer
+
+    def _keep_it(
+        self, association: StorageAssociation, command: Command, context: Agreed, incoming: Incoming | None
+    ) -> tuple[int, str]:
         try:
-            if command.field == C_ECHO_RQ:
-                return Status.SUCCESS, ""
-            if command.field != C_STORE_RQ:
-                return Status.UNRECOGNISED_OPERATION, ""
             if Service.STORE not in association.admitted.device.may:
                 return Status.NOT_AUTHORISED, "this device may not store"
             kept = store.store_incoming(
@@ -205,11 +253,18 @@ class Node:
         rejection.result, rejection.result_source, rejection.diagnostic = refused.rejection
         pdu = A_ASSOCIATE_RJ()
         pdu.from_primitive(rejection)
-        with contextlib.suppress(OSError):
-            arrival.connection.settimeout(2)
-            arrival.connection.sendall(pdu.encode())
-            # The peer closes first (PS3.8 table 9-10, Sta13), or its reset would take the answer along.
-            arrival.connection.recv(1)
+        is_awaited = self._refusing.acquire(blocking=False)
+        try:
+            with contextlib.suppress(OSError):
+                arrival.connection.settimeout(2 if is_awaited else 0.1)
+                arrival.connection.sendall(pdu.encode())
+                # The peer closes first (PS3.8 table 9-10, Sta13), or its reset would take the answer along.
+                if is_awaited:
+                    arrival.connection.recv(1)
+        finally:
+            if is_awaited:
+                self._refusing.release()
+        self.counts.refuse(refused.device, refused.kind)
         with contextlib.suppress(OSError):
             arrival.connection.close()
         log.info("association refused: %s from %s: %s", refused.calling, arrival.address, refused)
@@ -228,6 +283,7 @@ class Node:
             return
         exchange = Exchange(association, request, context)
         handler = HANDLERS.get(type(request))
+        begun = time.monotonic()
         if exchange.abstract_syntax == MODALITY_WORKLIST_FIND and handler is find.find:
             handler = modality_worklist.find
         try:
@@ -242,10 +298,12 @@ class Node:
         finally:
             if getattr(request, "received", None) is not None:
                 request.received.close()
+        if handler is store.store and exchange.status is not None:
+            self.counts.store(exchange.device.ae_title, exchange.status, time.monotonic() - begun)
 
     def _ended(self, association: PeerAssociation | StorageAssociation) -> None:
         device, address = association.admitted.device, association.admitted.address
-        self.places.leave(address, device.ae_title)
+        self.places.leave(address, device)
         self._open.discard(association)
         detail: dict[str, Any] = {"counts": dict(association.counts)}
         if association.studies:

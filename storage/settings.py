@@ -97,6 +97,8 @@ class Settings:
     dicom_tls_cert: Path | None
     dicom_tls_key: Path | None
     dicom_tls_ca: Path | None
+    metrics_host: str
+    metrics_port: int
     ae_title: str
     log_level: str
     secret_key: str
@@ -158,6 +160,8 @@ def from_environment(
         dicom_tls_cert=read("DICOM_TLS_CERT", _existing_file, None),
         dicom_tls_key=read("DICOM_TLS_KEY", _existing_file, None),
         dicom_tls_ca=read("DICOM_TLS_CA", _existing_file, None),
+        metrics_host=read("METRICS_HOST", str, "127.0.0.1"),
+        metrics_port=read("METRICS_PORT", _port, 0),
         ae_title=read("AE_TITLE", _ae_title, "READINGCENTER"),
         log_level=read("LOG_LEVEL", _log_level, "INFO"),
         secret_key=read("SECRET_KEY", _secret, "")

@@ -5,6 +5,7 @@ Rows are written together, a few times a second: a flood of refusals costs one c
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -14,12 +15,13 @@ from typing import Any
 
 from storage import audit
 from storage.audit import Act, Actor
-from storage.database import Database, utc_now
+from storage.database import Database, is_away, utc_now
 
 log = logging.getLogger("reading_center.dicom")
 
 MOST_WAITING = 20_000
 GATHER_SECONDS = 0.2
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class AssociationLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._entries: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="association-log", daemon=True)
 
     def start(self) -> None:
@@ -44,6 +47,7 @@ class AssociationLog:
 
     def stop(self) -> None:
         """Write what is waiting, then end."""
+        self._is_stopping = True
         self._entries.put(None)
         if self._thread.is_alive():
             self._thread.join(30)
@@ -77,7 +81,7 @@ class AssociationLog:
     def _write(self, gathered: list[Entry]) -> None:
         if not gathered:
             return
-        for attempt in range(1, 6):
+        for attempt in itertools.count(1):
             try:
                 with self._database.transaction() as session:
                     for entry in gathered:
@@ -94,6 +98,9 @@ class AssociationLog:
                 return
             except Exception as error:
                 log.error("associations could not be audited (%s), attempt %d", type(error).__name__, attempt)
-                threading.Event().wait(attempt)
+                # A database that is away comes back, and the trace has no gap then.
+                if attempt >= ATTEMPTS and (self._is_stopping or not is_away(error)):
+                    break
+                threading.Event().wait(min(attempt, ATTEMPTS))
         for entry in gathered:
             log.error("not audited: %s %s %s", entry.verb, entry.actor.name, entry.detail)

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
+from dicom_node import association_log
 from storage import database as databases
 from storage import ingest
+from storage.audit import AuditEvent
 from storage.database import CONNECT_PATIENCE
 from tests.dicom_node.devices import CT, associated
 from tests.faults.sender import EXPLICIT, OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
@@ -131,6 +134,25 @@ def test_a_new_association_is_refused_for_the_moment_while_the_database_is_away(
 def _is_admitted(node) -> bool:
     with associated(node, (CT, EXPLICIT)) as association:
         return bool(association.is_established)
+
+
+def test_an_association_that_ended_while_the_database_was_away_is_in_the_trace_afterwards(
+    environment: dict[str, str], postgres: PostgresServer, start, monkeypatch
+) -> None:
+    monkeypatch.setattr(association_log, "ATTEMPTS", 1)
+    node = start(environment)
+    with associated(node, (CT, EXPLICIT)) as association:
+        assert association.is_established
+        postgres.stop()
+    time.sleep(2.5)
+    postgres.run()
+
+    wait_for("in the trace", lambda: _traces(node) == 1, within=8)
+
+
+def _traces(node) -> int:
+    with node.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.verb == "serve"))
 
 
 def test_connections_that_died_while_nobody_sent_are_replaced_unnoticed(

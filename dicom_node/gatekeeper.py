@@ -19,10 +19,11 @@ from dicom_node.listener import Arrival
 from dicom_node.statuses import (
     REJECTED_CALLED_AE,
     REJECTED_CALLING_AE,
+    REJECTED_CONGESTION,
     REJECTED_FOR_NOW,
     REJECTED_PROTOCOL,
 )
-from storage.database import Database
+from storage.database import Database, is_away
 from storage.institutions import ApplicationEntity, Devices
 
 MOST_ASSOCIATIONS = 400
@@ -48,6 +49,7 @@ class Refusal(StrEnum):
     ELSEWHERE = "elsewhere"
     CERTIFICATE = "certificate"
     FULL = "full"
+    DATABASE = "database"
 
 
 REJECTIONS = {
@@ -57,6 +59,7 @@ REJECTIONS = {
     Refusal.ELSEWHERE: REJECTED_CALLING_AE,
     Refusal.CERTIFICATE: REJECTED_CALLING_AE,
     Refusal.FULL: REJECTED_FOR_NOW,
+    Refusal.DATABASE: REJECTED_CONGESTION,
 }
 
 
@@ -177,7 +180,12 @@ def admit(devices: Devices, arrival: Arrival, *, our_title: str, places: Places)
         raise refusal(Refusal.PROTOCOL, "the protocol version is unknown")
     if called != our_title:
         raise refusal(Refusal.CALLED, "the called AE title is not ours")
-    device = devices.find(calling) if calling else None
+    try:
+        device = devices.find(calling) if calling else None
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise refusal(Refusal.DATABASE, "the database does not answer") from None
     if device is None:
         raise refusal(Refusal.UNDECLARED, "the calling AE title is not declared")
     title = device.ae_title

@@ -4,6 +4,7 @@ import io
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,11 @@ def send(
     request.DataSet = io.BytesIO(raw)
     context = association.accepted_contexts[0]
     association._reactor_checkpoint.clear()
+    for _ in range(1000):
+        # Until pynetdicom's own thread stands still, or it takes the answer that we wait for.
+        if association._is_paused:
+            break
+        time.sleep(0.001)
     association.dimse.send_msg(request, context.context_id)
     if not raw:
         # pynetdicom announces a dataset and then sends none.

@@ -19,6 +19,7 @@ from storage.imaging import Instance
 from storage.objects import IN_MEMORY, ObjectMissing, ObjectStore
 from storage.rejections import InstanceRejected
 
+LONGEST_WAY = timedelta(days=7)  # after which a missing object is lost, and not on its way
 AT_ONCE = 100
 QUIET = timedelta(seconds=3)  # a series that is still arriving needs the processor more
 
@@ -39,27 +40,43 @@ PLACE = (Instance.object_key, Instance.size, Instance.dataset_offset, Instance.t
 def attributes_of(objects: ObjectStore, place: HeaderPlace) -> dict[str, Any]:
     """DICOM JSON of the header: no pixels, no binary value above 1 kB; empty where the object is missing."""
     try:
-        with objects.open_range(place.object_key, place.dataset_offset) as stream:
-            is_large = place.size > IN_MEMORY and stream.seekable()
-            return read_header(stream if is_large else stream.read(), place.transfer_syntax_uid).attributes
-    except (ObjectMissing, InstanceRejected):
+        return _read(objects, place)
+    except ObjectMissing:
         return {}
 
 
 def fill_headers(database: Database, objects: ObjectStore, *, now: datetime) -> bool:
-    """Keep the headers of instances that arrived without; whether there were any."""
+    """Keep the headers of instances that arrived without; whether there were any.
+
+    An object may be in the spool of another machine still (storage.spool): its header waits for it.
+    """
     waiting = (
-        select(Instance.id, *PLACE)
+        select(Instance.id, Instance.received_at, *PLACE)
         .where(Instance.header.is_(None), Instance.received_at < now - QUIET)
         .order_by(Instance.id)
         .limit(AT_ONCE)
     )
     with database.reading() as session:
-        places = {row[0]: HeaderPlace(*row[1:]) for row in session.execute(waiting)}
-    if not places:
-        return False
-    _keep(database, {pk: attributes_of(objects, place) for pk, place in places.items()}.items())
-    return True
+        places = [(row[0], row[1], HeaderPlace(*row[2:])) for row in session.execute(waiting)]
+    found: dict[int, dict[str, Any]] = {}
+    for pk, received_at, place in places:
+        try:
+            found[pk] = _read(objects, place)
+        except ObjectMissing:
+            if received_at < now - LONGEST_WAY:
+                found[pk] = {}
+    if found:
+        _keep(database, found.items())
+    return bool(found)
+
+
+def _read(objects: ObjectStore, place: HeaderPlace) -> dict[str, Any]:
+    try:
+        with objects.open_range(place.object_key, place.dataset_offset) as stream:
+            is_large = place.size > IN_MEMORY and stream.seekable()
+            return read_header(stream if is_large else stream.read(), place.transfer_syntax_uid).attributes
+    except InstanceRejected:
+        return {}
 
 
 def _keep(database: Database, found: Iterable[tuple[int, dict[str, Any]]]) -> None:

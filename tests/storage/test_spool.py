@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
+from storage.database import utc_now
 from storage.headers import read_header
+from storage.imaging import Instance
 from storage.indexing import Sender
 from storage.ingest import Ingest
+from storage.instance_headers import fill_headers
 from storage.objects import FolderStore, ObjectMissing, ObjectStore, StoreAway
 from storage.spool import SpooledStore, SpoolFirst, _alone, draining
 from tests.builders import a_dataset, bytes_of
@@ -127,6 +132,21 @@ def test_portals_and_workers_read_the_spool_and_write_into_the_store(spooled, ke
     assert spooled.store.get("reports/2026/11/22/10/x") == b"a report"
     with pytest.raises(ObjectMissing):
         reader.get("instances/2026/11/22/10/nothing")
+
+
+def test_a_worker_elsewhere_waits_for_the_object_before_it_keeps_its_header(database, spooled, kept):
+    later = utc_now() + timedelta(minutes=5)
+
+    def header() -> object:
+        with database.reading() as session:
+            return session.scalar(select(Instance.header))
+
+    assert not fill_headers(database, spooled.store, now=later)
+    assert header() is None
+    spooled.drain()
+    assert fill_headers(database, spooled.store, now=later)
+
+    assert "00100010" in header()
 
 
 def test_a_store_that_was_away_is_prepared_again_before_it_is_filled(spooled, kept, monkeypatch):

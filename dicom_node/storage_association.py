@@ -79,6 +79,8 @@ class Gone(Exception):
     """The peer has closed, or said nothing for too long."""
 
 
+_harmless = contextlib.suppress(OSError)  # made once: it stands before every fragment
+
 Serve = Callable[["StorageAssociation", Command, Agreed, Incoming | None], tuple[int, str]]
 
 
@@ -312,7 +314,8 @@ class StorageAssociation:
 
     def _acknowledge_at_once(self) -> None:
         if self._is_plain:
-            with contextlib.suppress(OSError):
+            # One that was closed meanwhile says so at the next read.
+            with _harmless:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _send(self, pdu: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,6 +152,8 @@ def test_words_typed_while_the_line_was_down_are_offered_after_a_restart(desk: D
     expect(seat.page.locator("#kept")).to_have_text("仅保存在本机", timeout=10_000)
 
     seat.page.close()
+    # The page's last word, said while it closes, must meet the dead line too, or the server has it already.
+    time.sleep(1)
     seat.context.set_offline(False)
     page = seat.context.new_page()
     page.goto(f"{seat.url}/reading/{exam.task_id}")

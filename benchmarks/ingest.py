@@ -5,9 +5,9 @@
 Orthanc is Debian's package in its best configuration: TCP_NODELAY=1, without which every object waits 44 ms.
 The floor receives the same bytes, writes and flushes them, and speaks no protocol (bare_receiver.py). Every
 run has a fresh server on an empty folder; the contenders alternate; the sender (prebuilt_sender.py) costs
-next to nothing; one object is sent beforehand and not counted. `each` is one association per object, as old modalities do. Admission, audit, duplicate
-detection and limits are on, as always. CPU is the server's own time for one object, children included:
-the figure that a busy machine distorts least.
+next to nothing; one object is sent beforehand and not counted. `each` is one association per object, as old
+modalities do. Admission, audit, duplicate detection and limits are on, as always. CPU is the server's own
+time for one object, children included: the figure that a busy machine distorts least.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

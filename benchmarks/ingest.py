@@ -42,7 +42,7 @@ from tests.servers.process import free_port, start, stop
 TICKS = os.sysconf("SC_CLK_TCK")
 # Both ends without Nagle's algorithm: DCMTK reads this from its environment.
 AT_ITS_BEST = {**os.environ, "TCP_NODELAY": "1"}
-LOADS = {"CT": "T01_CT", "ECG": "T01_ECG", "DX": "T01_DR"}  # and the device that sends it
+LOADS = {"CT": "T01_CT", "ECG": "T01_ECG", "DX": "T01_CT"}  # and the device that sends it
 MOST = {"DX": 24}  # 20 MB each
 
 

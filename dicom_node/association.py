@@ -15,10 +15,11 @@ from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation
 
-from dicom_node.contexts import supported_contexts
+from dicom_node.contexts import Offer, supported_contexts
 from dicom_node.gatekeeper import Admitted
 from dicom_node.messages import Messages
 from dicom_node.negotiation import grant
+from dicom_node.proposal import abstract_syntaxes
 from dicom_node.upper_layer import IDLE_LOOK, MAXIMUM_PDU, PeerSocket, Reactor
 
 IDLE_SECONDS = 120.0
@@ -53,7 +54,7 @@ class PeerAssociation(Association):
         self.acse_timeout, self.dimse_timeout, self.network_timeout = 10.0, ANSWER_SECONDS, IDLE_SECONDS
 
     @classmethod
-    def accept(cls, ae: AE, admitted: Admitted, **how: Any) -> PeerAssociation:
+    def accept(cls, ae: AE, admitted: Admitted, *, offer: Offer, **how: Any) -> PeerAssociation:
         """Take over the connection of an admitted device, whose A-ASSOCIATE-RQ was read already."""
         association = cls(ae, admitted, **how)
         association.set_socket(PeerSocket(association, admitted.connection, admitted.first))
@@ -64,7 +65,8 @@ class PeerAssociation(Association):
         acceptor.address_info = AddressInformation.from_tuple(admitted.connection.getsockname())
         acceptor.implementation_class_uid = ae.implementation_class_uid
         acceptor.implementation_version_name = ae.implementation_version_name
-        acceptor.supported_contexts = supported_contexts(admitted.device.may)
+        proposed = abstract_syntaxes(admitted.first) if offer.takes_unknown else ()
+        acceptor.supported_contexts = supported_contexts(admitted.device.may, offer, proposed=proposed)
         association.requestor.address_info = AddressInformation.from_tuple(admitted.connection.getpeername())
         association.bind(evt.EVT_SOP_EXTENDED, association._grant)
         return association

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydicom.uid import UID
-
 from dicom_node import association, gatekeeper, listener, messages, outgoing, upper_layer
 from dicom_node.contexts import (
     INSTANCE_AVAILABILITY_NOTIFICATION,
@@ -14,6 +12,7 @@ from dicom_node.contexts import (
     STORAGE_SOP_CLASSES,
     STORAGE_TRANSFER_SYNTAXES,
     STUDY_ROOT_FIND,
+    name_of,
 )
 from dicom_node.find import ANSWERED_IN
 from dicom_node.negotiation import QUERY_OPTIONS, SUPPORTED
@@ -137,7 +136,7 @@ def _code(status: Status) -> str:
 
 
 def _name(uid: str) -> str:
-    return str(UID(uid).name)
+    return name_of(uid)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

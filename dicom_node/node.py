@@ -34,7 +34,7 @@ from dicom_node import (
 from dicom_node.association import PeerAssociation
 from dicom_node.association_log import AssociationLog, Entry
 from dicom_node.command_set import C_ECHO_RQ, C_STORE_RQ, Command
-from dicom_node.contexts import MODALITY_WORKLIST_FIND
+from dicom_node.contexts import MODALITY_WORKLIST_FIND, offer_of
 from dicom_node.exchange import Exchange
 from dicom_node.gatekeeper import Admitted, AssociationRefused, KnownAddresses, Places, admit
 from dicom_node.incoming import Buffers, Incoming
@@ -79,6 +79,7 @@ class Node:
         self.settings = settings
         self.database = database
         self.objects = objects
+        self.offer = offer_of(settings)
         self.ingest = Ingest(database, objects)
         self.devices = Devices(database)
         self.buffers = Buffers()
@@ -188,13 +189,18 @@ class Node:
             self._refuse(arrival, refused)
             return
         self.counts.see(admitted.device.ae_title)
-        proposal = read_storage_proposal(admitted.first)
+        proposal = read_storage_proposal(admitted.first, self.offer)
         if proposal is not None:
             self._receive(admitted, proposal)
             return
         try:
             association = PeerAssociation.accept(
-                self.application_entity, admitted, serve=self._serve, ended=self._ended, spool=self.spool
+                self.application_entity,
+                admitted,
+                offer=self.offer,
+                serve=self._serve,
+                ended=self._ended,
+                spool=self.spool,
             )
         except Exception:
             self.places.leave(arrival.address, admitted.device)

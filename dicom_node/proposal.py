@@ -6,12 +6,7 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from dicom_node.contexts import (
-    QUERY_TRANSFER_SYNTAXES,
-    STORAGE_SOP_CLASSES,
-    STORAGE_TRANSFER_SYNTAXES,
-    VERIFICATION,
-)
+from dicom_node.contexts import QUERY_TRANSFER_SYNTAXES, VERIFICATION, Offer
 from storage.institutions import Service
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -26,9 +21,7 @@ _MAXIMUM_LENGTH = 0x51
 _UNANSWERED = {_MAXIMUM_LENGTH, 0x52, 0x53, 0x55, 0x56, 0x57}
 
 ACCEPTED, ABSTRACT_SYNTAX_UNKNOWN, TRANSFER_SYNTAXES_UNKNOWN = 0, 3, 4  # PS3.8 table 9-18
-
-_STORAGE = frozenset(STORAGE_SOP_CLASSES)
-_SERVED = {VERIFICATION: QUERY_TRANSFER_SYNTAXES, **dict.fromkeys(_STORAGE, STORAGE_TRANSFER_SYNTAXES)}
+_STANDARD = Offer()
 
 
 @dataclass(frozen=True)
@@ -57,17 +50,27 @@ class Proposal:
     titles: bytes  # called, calling and the reserved bytes: they are answered as they came
     contexts: tuple[Proposed, ...]
     maximum_length: int  # of a PDU that the peer takes; 0 is any
+    offer: Offer  # what it may be agreed to from
 
 
-def read_storage_proposal(request: bytes) -> Proposal | None:
+def read_storage_proposal(request: bytes, offer: Offer = _STANDARD) -> Proposal | None:
     """The proposal of an A-ASSOCIATE-RQ, its header included; None where it is not storage alone, or odd."""
     try:
-        return _read(request)
+        return _read(request, offer)
     except (struct.error, IndexError, UnicodeDecodeError, ValueError):
         return None
 
 
-def _read(request: bytes) -> Proposal | None:
+def abstract_syntaxes(request: bytes) -> list[str]:
+    """What an A-ASSOCIATE-RQ proposes; nothing where it cannot be read."""
+    try:
+        found = [_context(value) for kind, value in _items(request, _FIXED, len(request)) if kind == _CONTEXT]
+    except (struct.error, IndexError, UnicodeDecodeError, ValueError):
+        return []
+    return [one.abstract_syntax for one in found]
+
+
+def _read(request: bytes, offer: Offer) -> Proposal | None:
     contexts: list[Proposed] = []
     application, maximum_length = "", 0
     for kind, value in _items(request, _FIXED, len(request)):
@@ -87,9 +90,9 @@ def _read(request: bytes) -> Proposal | None:
     is_odd = any(number % 2 == 0 for number in ids) or len(ids) != len(contexts)
     if application != APPLICATION_CONTEXT or is_odd or not 0 < len(contexts) <= _MOST_CONTEXTS:
         return None
-    if any(one.abstract_syntax not in _SERVED for one in contexts):
+    if any(one.abstract_syntax != VERIFICATION and not offer.takes(one.abstract_syntax) for one in contexts):
         return None
-    return Proposal(request[10:74], tuple(contexts), maximum_length)
+    return Proposal(request[10:74], tuple(contexts), maximum_length, offer)
 
 
 def agree(proposal: Proposal, may: Collection[str]) -> list[Agreed]:
@@ -102,7 +105,8 @@ def agree(proposal: Proposal, may: Collection[str]) -> list[Agreed]:
                 Agreed(one.context_id, one.abstract_syntax, one.transfer_syntaxes[0], ABSTRACT_SYNTAX_UNKNOWN)
             )
             continue
-        ours = _SERVED[one.abstract_syntax]
+        is_echo = one.abstract_syntax == VERIFICATION
+        ours = QUERY_TRANSFER_SYNTAXES if is_echo else proposal.offer.transfer_syntaxes
         chosen = next((syntax for syntax in ours if syntax in one.transfer_syntaxes), None)
         agreed.append(
             Agreed(

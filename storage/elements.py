@@ -19,6 +19,7 @@ from storage.windows import Window, open_window
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+STANDARD = "1.2.840.10008."  # the root of the standard's own UIDs
 
 MAX_DEPTH = 32
 MAX_ELEMENTS = 500_000
@@ -90,7 +91,7 @@ def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid:
     window = open_window(source, transfer_syntax_uid)
     big = transfer_syntax_uid == EXPLICIT_BIG
     found = Walked({}, ">" if big else "<", transfer_syntax_uid != IMPLICIT_LITTLE)
-    _notice_a_wrong_encoding(window, found)
+    _notice_a_wrong_encoding(window, found, transfer_syntax_uid)
     try:
         _walk(window, found)
     except InstanceRejected as rejected:
@@ -258,7 +259,7 @@ def _exactly(take: Callable[[int, int], bytes], at: int, length: int) -> bytes:
     return value
 
 
-def _notice_a_wrong_encoding(window: Window, found: Walked) -> None:
+def _notice_a_wrong_encoding(window: Window, found: Walked, transfer_syntax_uid: str) -> None:
     """Some senders negotiate implicit and send explicit, or the reverse: the first element tells."""
     head = window.take(0, 12)
     if len(head) < 8:
@@ -276,7 +277,8 @@ def _notice_a_wrong_encoding(window: Window, found: Walked) -> None:
         and not head[4:6].isalpha()
         and struct.unpack("<L", head[4:8])[0] <= LONGEST_TEXT
     ):
-        found.is_explicit, found.is_mislabelled = False, True
+        # Of a vendor's own transfer syntax nobody has said how it is encoded: GE's is implicit.
+        found.is_explicit, found.is_mislabelled = False, transfer_syntax_uid.startswith(STANDARD)
 
 
 def _dictionary_vr(tag: int) -> str:

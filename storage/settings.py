@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+from storage.uids import is_uid
+
 PREFIX = "READING_CENTER_"
 
 T = TypeVar("T")
@@ -61,6 +63,26 @@ def _ingest(text: str) -> str:
     return text
 
 
+# What these name keeps its pixels elsewhere: it cannot be kept byte by byte.
+_JPIP = {f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205)}
+
+
+def _uids(text: str) -> tuple[str, ...]:
+    found = tuple(text.replace(",", " ").split())
+    if not all(is_uid(uid) or uid == "*" for uid in found):
+        raise ValueError("UIDs, with commas between them; or * for whatever nobody knows")
+    return found
+
+
+def _transfer_syntaxes(text: str) -> tuple[str, ...]:
+    found = _uids(text)
+    if "*" in found or _JPIP & set(found):
+        raise ValueError(
+            "UIDs of transfer syntaxes, with commas between them; JPIP keeps its pixels elsewhere"
+        )
+    return found
+
+
 def _existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -100,6 +122,8 @@ class Settings:
     metrics_host: str
     metrics_port: int
     ae_title: str
+    storage_sop_classes: tuple[str, ...]  # beside the standard's; "*" is whatever nobody knows
+    storage_transfer_syntaxes: tuple[str, ...]
     log_level: str
     secret_key: str
 
@@ -163,6 +187,8 @@ def from_environment(
         metrics_host=read("METRICS_HOST", str, "127.0.0.1"),
         metrics_port=read("METRICS_PORT", _port, 0),
         ae_title=read("AE_TITLE", _ae_title, "READINGCENTER"),
+        storage_sop_classes=read("STORAGE_SOP_CLASSES", _uids, ()),
+        storage_transfer_syntaxes=read("STORAGE_TRANSFER_SYNTAXES", _transfer_syntaxes, ()),
         log_level=read("LOG_LEVEL", _log_level, "INFO"),
         secret_key=read("SECRET_KEY", _secret, "")
         or ("" if only_looks else _kept_secret(data / "secret-key")),

@@ -157,6 +157,7 @@ def _device(session: Session, entry: Entry) -> Iterator[str]:
         "modality": entry.pop("modality", None),
         "host": str(entry.pop("host")),
         "port": entry.pop("port", None),
+        "tls": bool(entry.pop("tls", False)),
         "may": [str(_one_of(one, Service, "may")) for one in entry.pop("may", list(USUAL_SERVICES))],
         "certificate_sha256": certificate.replace(":", "").lower() if certificate else None,
         "is_active": bool(entry.pop("active", True)),

@@ -41,7 +41,7 @@ def notify(database: Database, settings: Settings, job: Job) -> None:
     # The same notification twice is one: a device that has it already says so.
     sop_instance_uid = derived_uid("availability", title, uid, str(job.payload["version"]))
     proposals = [(INSTANCE_AVAILABILITY_NOTIFICATION, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
-    with outgoing.associated(settings.ae_title, device, proposals) as association:
+    with outgoing.associated(settings, device, proposals) as association:
         if not association.accepted_contexts:
             raise NotHeard(f"{title} does not take availability notifications")
         answer, _ = association.send_n_create(

@@ -158,9 +158,7 @@ def report(database: Database, objects: ObjectStore, settings: Settings, job: Jo
         outcome = _outcome(session, objects, device, job.payload["references"])
         session.expunge_all()
     proposals = [(STORAGE_COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
-    with outgoing.associated(
-        settings.ae_title, device, proposals, as_scp_of=[STORAGE_COMMITMENT]
-    ) as association:
+    with outgoing.associated(settings, device, proposals, as_scp_of=[STORAGE_COMMITMENT]) as association:
         answer, _ = association.send_n_event_report(
             outcome.information(job.payload["transaction_uid"], our_title=settings.ae_title),
             outcome.event_type,

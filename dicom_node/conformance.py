@@ -50,8 +50,9 @@ AE title, ports and addresses are settings (`docs/settings.md`).
 ## Admission
 
 The called AE title is ours. The calling AE title is declared and active, and calls from its declared host.
-Over TLS (1.2 or later, both sides show certificates) a declared certificate is compared. Everyone else
-receives an A-ASSOCIATE-RJ. A device negotiates only what it is declared to do."""
+Over TLS (PS3.15 B.12: 1.2 or later, forward secrecy, both sides show certificates) a declared certificate is
+compared. Everyone else receives an A-ASSOCIATE-RJ. A device negotiates only what it is declared to do.
+Devices that are declared to listen with TLS are called with it, by the same rules, and never without."""
 
 EXTENDED = """\
 SOP Class Extended Negotiation is answered for Query/Retrieve and the worklist, and what is granted is

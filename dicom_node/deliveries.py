@@ -91,7 +91,7 @@ def deliver_report(database: Database, objects: ObjectStore, settings: Settings,
     title = str(job.payload["ae_title"])
     device = _device(database, title)
     proposals = [(str(one.SOPClassUID), [EXPLICIT_LITTLE, IMPLICIT_LITTLE]) for one in travelling.objects]
-    with outgoing.associated(settings.ae_title, device, proposals) as association:
+    with outgoing.associated(settings, device, proposals) as association:
         for number, dataset in enumerate(travelling.objects, start=1):
             status = _store(association, dataset, number)
             if not (is_success(status) or is_warning(status)):

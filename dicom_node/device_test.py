@@ -27,7 +27,7 @@ def test(database: Database, settings: Settings, job: Job) -> None:
         if device is None:
             raise outgoing.PeerUnreachable("no active device has this AE title")
         proposals = [(VERIFICATION, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
-        with outgoing.associated(settings.ae_title, device, proposals) as association:
+        with outgoing.associated(settings, device, proposals) as association:
             answer: Any = association.send_c_echo() if association.accepted_contexts else {}
         if "Status" in answer and is_success(int(answer.Status)):
             outcome, detail["milliseconds"] = "success", round((time.monotonic() - begun) * 1000)

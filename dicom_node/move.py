@@ -36,7 +36,7 @@ def move(node: Node, exchange: Exchange) -> None:
     proposals = outgoing.proposals_for((one.sop_class_uid, one.transfer_syntax_uid) for one in wanted)
     originator = (exchange.device.ae_title, int(exchange.request.MessageID))
     try:
-        with outgoing.associated(node.settings.ae_title, destination, proposals) as association:
+        with outgoing.associated(node.settings, destination, proposals) as association:
             sent = iter(range(1, len(wanted) + 1))
 
             def send(instance: Wanted) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
 import traceback
@@ -42,6 +41,7 @@ from dicom_node.listener import Arrival, Listener
 from dicom_node.proposal import Agreed, Proposal, read_storage_proposal
 from dicom_node.statuses import Status, fields_for, status_for, status_of
 from dicom_node.storage_association import StorageAssociation
+from dicom_node.tls import accepting_context
 from dicom_node.upper_layer import MAXIMUM_PDU
 from storage.audit import Actor
 from storage.database import Database
@@ -132,7 +132,7 @@ class Node:
             self._plain = Listener(
                 settings.dicom_host, settings.dicom_port, welcome=self._welcome, known=self.known
             )
-        tls = _tls_context(settings)
+        tls = accepting_context(settings)
         if settings.dicom_tls_port and tls is not None:
             self._secure = Listener(
                 settings.dicom_host,
@@ -343,15 +343,3 @@ def _answer_to(error: Exception, what: str) -> tuple[Status, str]:
 def build_node(settings: Settings, database: Database, objects: ObjectStore) -> Node:
     """The node of these settings; nothing is opened before `start()`."""
     return Node(settings, database, objects)
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """BCP 195 (PS3.15 B.9): TLS 1.2 or later, both sides show certificates."""
-    if not (settings.dicom_tls_cert and settings.dicom_tls_key and settings.dicom_tls_ca):
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.dicom_tls_cert, settings.dicom_tls_key)
-    context.load_verify_locations(settings.dicom_tls_ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -12,8 +12,10 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 
 from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.tls import NotSetUp, calling_context
 from dicom_node.upper_layer import MAXIMUM_PDU
 from storage.institutions import ApplicationEntity
+from storage.settings import Settings
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -26,19 +28,25 @@ class PeerUnreachable(ConnectionError):
 
 @contextmanager
 def associated(
-    our_title: str,
+    settings: Settings,
     device: ApplicationEntity,
     proposals: Iterable[tuple[str, list[str]]],
     *,
     as_scp_of: Iterable[str] = (),
 ) -> Iterator[Any]:
-    """An association with a declared device, released at the end. Raises PeerUnreachable.
+    """An association with a declared device, over TLS where it says so; released at the end.
+
+    Raises PeerUnreachable.
 
     `proposals` are (abstract syntax, transfer syntaxes); `as_scp_of` those where the device is the user.
     """
     if not is_reachable(device):
         raise PeerUnreachable("no host and port are declared for this device")
-    entity = AE(our_title)
+    try:
+        secure = calling_context(settings, device)
+    except NotSetUp as error:
+        raise PeerUnreachable(str(error)) from None
+    entity = AE(settings.ae_title)
     entity.maximum_pdu_size = MAXIMUM_PDU
     entity.acse_timeout = entity.connection_timeout = CONNECT_SECONDS
     entity.dimse_timeout = entity.network_timeout = ANSWER_SECONDS
@@ -49,10 +57,16 @@ def associated(
         role.sop_class_uid, role.scu_role, role.scp_role = uid, False, True
         roles.append(role)
     association = entity.associate(
-        device.host, int(device.port or 0), contexts=contexts, ae_title=device.ae_title, ext_neg=roles or None
+        device.host,
+        int(device.port or 0),
+        contexts=contexts,
+        ae_title=device.ae_title,
+        ext_neg=roles or None,
+        tls_args=(secure, device.host) if secure is not None else None,
     )
     if not association.is_established:
-        raise PeerUnreachable("the device could not be reached or refused the association")
+        why = secure.refusal if secure is not None else None
+        raise PeerUnreachable(why or "the device could not be reached or refused the association")
     gate = association._reactor_checkpoint
     try:
         # The association's own thread must not take the answers that we wait for. pynetdicom opens the gate

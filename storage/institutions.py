@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, ForeignKey, bindparam, select
+from sqlalchemy import Connection, Dialect, ForeignKey, bindparam, false, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from storage.database import Base, Database
@@ -59,6 +59,7 @@ class ApplicationEntity(Base):
     modality: Mapped[str | None]
     host: Mapped[str]
     port: Mapped[int | None]
+    tls: Mapped[bool] = mapped_column(default=False, server_default=false())  # how we call it
     may: Mapped[list[str]]
     certificate_sha256: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(default=True)

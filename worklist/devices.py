@@ -29,6 +29,7 @@ class Device:
     host: str
     port: int | None
     may: tuple[str, ...]
+    tls: bool = False
     certificate_sha256: str | None = None
     is_active: bool = True
 
@@ -100,6 +101,7 @@ def _columns(device: Device) -> dict[str, object]:
         "host": device.host.strip(),
         "port": device.port,
         "may": list(device.may),
+        "tls": device.tls,
         "certificate_sha256": device.certificate_sha256,
         "is_active": device.is_active,
     }

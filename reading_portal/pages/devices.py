@@ -27,6 +27,7 @@ class DeviceForm(BaseModel):
     host: str = ""
     port: str = ""
     may: list[str] = []
+    tls: bool = False
     certificate_sha256: str = ""
     is_active: bool = False
 
@@ -88,6 +89,7 @@ def _device(form: DeviceForm) -> Device:
         host=form.host,
         port=int(port) if port else None,
         may=tuple(form.may),
+        tls=form.tls,
         certificate_sha256=form.certificate_sha256.replace(":", "").strip().lower() or None,
         is_active=form.is_active,
     )
@@ -101,6 +103,7 @@ def _shown(row: ApplicationEntity) -> DeviceForm:
         host=row.host,
         port=str(row.port or ""),
         may=list(row.may),
+        tls=row.tls,
         certificate_sha256=row.certificate_sha256 or "",
         is_active=row.is_active,
     )

@@ -90,8 +90,16 @@ def test_nothing_is_published_but_the_proxy(compose: dict[str, Any]) -> None:
 
 def test_memory_is_out_of_reach_from_outside(compose: dict[str, Any]) -> None:
     assert compose["networks"]["inside"]["internal"] is True
-    for name in ("database", "objects", "node", "portal"):
+    for name in ("database", "objects", "portal"):
         assert services(compose)[name]["networks"] == ["inside"], name
+
+
+def test_whoever_sends_to_devices_reaches_them_with_the_centre_s_certificate(compose: dict[str, Any]) -> None:
+    for name in ("node", "worker"):
+        service = services(compose)[name]
+        assert set(service["networks"]) == {"inside", "outside"}, name
+        assert service["environment"]["READING_CENTER_DICOM_TLS_CERT"] == "/run/secrets/dicom_certificate"
+        assert "dicom_key" in service["secrets"], name
 
 
 def test_every_service_that_stays_is_watched_and_comes_back(compose: dict[str, Any]) -> None:

@@ -16,9 +16,11 @@ from storage.settings import Settings
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 OTHER_CERTIFICATE = "the device shows another certificate than the declared one"
+UNTRUSTED = "the certificate of the device is not trusted"
+NO_CONNECTION = "no TLS connection with the device came about"
 UNKNOWN_AUTHORITY = "the certificate of the device is not from our authority"
 OTHER_HOST = "the certificate of the device does not name its declared host"
-_REFUSALS = {  # by OpenSSL's X509_V_ERR_…
+REFUSALS = {  # by OpenSSL's X509_V_ERR_…
     10: "the certificate of the device has expired",
     18: UNKNOWN_AUTHORITY,
     19: UNKNOWN_AUTHORITY,
@@ -82,8 +84,8 @@ class CallingContext(ssl.SSLContext):
 def _sentence(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         code = getattr(error, "verify_code", None)
-        return _REFUSALS.get(code, "the certificate of the device is not trusted") if code else str(error)
-    return "no TLS connection with the device came about"
+        return REFUSALS.get(code, UNTRUSTED) if code else str(error)
+    return NO_CONNECTION
 
 
 def _prepare(context: ssl.SSLContext, settings: Settings) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2.ext import babel_extract
 
+from dicom_node import tls
 from reading_portal import trail
 from reading_portal.pages import exams, orders, visit, worklist
 from storage import conflicts
@@ -38,7 +39,7 @@ PROBLEMS = {
     "Refused", "Missing", "LostRace", "StaleFence", "WrongState", "Unacceptable", "WrongCredentials",
     "TooManyAttempts", "BadNationalId", "NotSeparable",
 }  # fmt: skip
-FAILURES = {"NotDelivered", "NotHeard", "PeerUnreachable", "PermanentFailure", "refusal"}
+FAILURES = {"NotDelivered", "NotHeard", "NotSetUp", "PeerUnreachable", "PermanentFailure", "refusal"}
 # These answer with a sentence instead of raising it.
 REFUSERS = {"why_not", "may_read"}
 
@@ -153,7 +154,8 @@ def _of_problems() -> Iterator[str]:
 def _of_failures() -> Iterator[str]:
     """Sentences of the node that the administrator reads: why a job waits, why a device was refused."""
     yield UNSAID
-    for name in ("deliveries", "commitment", "outgoing", "gatekeeper"):
+    yield from (*tls.REFUSALS.values(), tls.UNTRUSTED, tls.OTHER_CERTIFICATE, tls.NO_CONNECTION)
+    for name in ("deliveries", "commitment", "outgoing", "gatekeeper", "tls"):
         for node in ast.walk(ast.parse((ROOT / "dicom_node" / f"{name}.py").read_text("utf-8"))):
             if isinstance(node, ast.Call) and node.args and _name(node.func) in FAILURES:
                 yield from _text(node.args[0])

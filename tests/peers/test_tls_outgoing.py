@@ -110,9 +110,7 @@ def test_a_commitment_is_reported_to_a_device_that_listens_with_tls(
     archives_own, dataset = authority.issue("archive"), a_ct()
     reach(node)  # from the device itself no certificate is asked on the plain port
     keep(node, dataset, calling="T01_PACS")
-    transaction_uid, status = ask(
-        node, [(str(dataset.SOPClassUID), dataset.SOPInstanceUID)], calling="T01_PACS"
-    )
+    _, status = ask(node, [(str(dataset.SOPClassUID), dataset.SOPInstanceUID)], calling="T01_PACS")
     assert status == 0
     reach(node, showing=archives_own.sha256)
 

@@ -30,7 +30,7 @@ class Holding:
     table: type[Base]
     name: InstrumentedAttribute[Any]
     key: InstrumentedAttribute[Any]
-    sha256: InstrumentedAttribute[Any]
+    digest: InstrumentedAttribute[Any]
     offset: InstrumentedAttribute[Any] | None = None
 
 
@@ -39,14 +39,14 @@ HOLDINGS = (
         Instance,
         Instance.sop_instance_uid,
         Instance.object_key,
-        Instance.object_sha256,
+        Instance.seal,
         Instance.dataset_offset,
     ),
     Holding(
         QuarantinedInstance,
         QuarantinedInstance.sop_instance_uid,
         QuarantinedInstance.object_key,
-        QuarantinedInstance.object_sha256,
+        QuarantinedInstance.seal,
         QuarantinedInstance.dataset_offset,
     ),
     Holding(ReportVersion, ReportVersion.verify_token, ReportVersion.pdf_key, ReportVersion.pdf_sha256),
@@ -103,7 +103,7 @@ def _batches(database: Database, holding: Holding) -> Iterator[list[tuple[str, s
             select(
                 holding.name,
                 holding.key,
-                holding.sha256,
+                holding.digest,
                 null() if holding.offset is None else holding.offset,
             )
             .where(holding.key > after)
@@ -112,7 +112,7 @@ def _batches(database: Database, holding: Holding) -> Iterator[list[tuple[str, s
         )
         with database.reading() as session:
             found = session.execute(question)
-            rows = [(str(name), str(key), str(sha256), offset) for name, key, sha256, offset in found]
+            rows = [(str(name), str(key), str(digest), offset) for name, key, digest, offset in found]
         if not rows:
             return
         yield rows

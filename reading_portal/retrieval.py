@@ -71,13 +71,13 @@ class StoredInstance:
     object_key: str
     size: int
     dataset_offset: int
-    sha256: str
+    digest: str
     damage: str | None
 
     @property
     def tag(self) -> str:
         """Stands for the bytes in an ETag."""
-        return self.sha256[:20]
+        return self.digest[:20]
 
 
 _COLUMNS: tuple[Any, ...] = (
@@ -96,7 +96,7 @@ _COLUMNS: tuple[Any, ...] = (
     Instance.object_key,
     Instance.size,
     Instance.dataset_offset,
-    Instance.sha256,
+    Instance.digest,
     Instance.damage,
 )
 _headers: Recent[dict[str, Any]] = Recent(512)

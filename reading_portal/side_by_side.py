@@ -154,7 +154,7 @@ def _stored(one: Instance | QuarantinedInstance, header: dict[str, Any], study: 
         object_key=one.object_key,
         size=one.size,
         dataset_offset=one.dataset_offset,
-        sha256=one.sha256,
+        digest=one.digest,
         damage=None,
     )
 

@@ -7,7 +7,6 @@ changed (Original Attributes Sequence, PS3.3 C.12.1.1.9).
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from enum import StrEnum
 from itertools import islice, zip_longest
 from typing import Any
 
+from blake3 import blake3
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -262,7 +262,7 @@ def _name_for(session: Session, conflict: QuarantinedInstance) -> str:
     """The UID that the second gets: its own where nobody has it, so that its device finds it again."""
     if find_instance(session, conflict.sop_instance_uid) is None:
         return conflict.sop_instance_uid
-    return derived_uid("separate-instance", conflict.sop_instance_uid, conflict.sha256, conflict.calling_ae)
+    return derived_uid("separate-instance", conflict.sop_instance_uid, conflict.digest, conflict.calling_ae)
 
 
 # --- an instance of its own ------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def separate(database: Database, objects: ObjectStore, job: Job) -> None:
     except Exception as error:  # the message may quote a patient
         raise NotSeparable("the object does not hold together well enough to be copied") from error
     moment = conflict.resolved_at or conflict.received_at
-    digest = hashlib.sha256(dataset).hexdigest()
+    digest = blake3(dataset).hexdigest()
     meta = meta_bytes(
         header.sop_class_uid,
         header.sop_instance_uid,

@@ -6,11 +6,11 @@ from the newest row on are looked at.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from datetime import date, timedelta
 
+from blake3 import blake3
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -83,20 +83,20 @@ def _read(objects: ObjectStore, key: str) -> Arrived | None:
     if meta is None or meta.description is None or size != meta.dataset_offset + meta.description.length:
         return None
     said = meta.description
-    digest = hashlib.sha256()
+    digest = blake3()
     with objects.open_range(key) as stream, tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as dataset:
         head = stream.read(meta.dataset_offset)
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
             dataset.write(chunk)
-        if digest.hexdigest() != said.sha256:
+        if digest.hexdigest() != said.digest:
             return None
         dataset.seek(0)
         try:
             header = read_header(dataset, meta.transfer_syntax_uid)  # type: ignore[arg-type]
         except InstanceRejected:
             return None
-    stored = Stored(key, size, meta.dataset_offset, said.sha256, seal(head, digest.digest()))
+    stored = Stored(key, size, meta.dataset_offset, said.digest, seal(head, digest.digest()))
     sender = Sender(meta.calling_ae, said.institution_code)
     return Arrived(header, stored, sender, Origin.RECEIVED, said.received_at)
 

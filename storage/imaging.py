@@ -130,8 +130,8 @@ class Instance(Base):
     object_key: Mapped[str] = mapped_column(unique=True)
     size: Mapped[int] = mapped_column(BigInteger)  # bytes of the whole Part 10 object
     dataset_offset: Mapped[int]  # where the dataset, as sent, begins in the object
-    sha256: Mapped[str]  # of the dataset as sent: what makes two receptions identical
-    object_sha256: Mapped[str]  # of the whole object: what `verify` re-hashes
+    digest: Mapped[str]  # BLAKE3 of the dataset as sent: what makes two receptions identical
+    seal: Mapped[str]  # of the whole object (storage.instances.seal): what `verify` re-hashes
     # DICOM JSON (PS3.18 F) without bulk; None until the worker has filled it in (storage.instance_headers)
     header: Mapped[dict[str, Any] | None] = mapped_column(LateJson)
     charset_evidence: Mapped[str] = mapped_column(default="")
@@ -156,8 +156,8 @@ class QuarantinedInstance(Base):
     object_key: Mapped[str] = mapped_column(unique=True)
     size: Mapped[int] = mapped_column(BigInteger)
     dataset_offset: Mapped[int]
-    sha256: Mapped[str]
-    object_sha256: Mapped[str]
+    digest: Mapped[str]
+    seal: Mapped[str]
     header: Mapped[dict[str, Any]]
     calling_ae: Mapped[str]
     source: Mapped[str] = mapped_column(default="")

@@ -56,8 +56,8 @@ class Stored:
     key: str
     size: int
     dataset_offset: int
-    sha256: str  # of the dataset
-    object_sha256: str
+    digest: str  # BLAKE3 of the dataset
+    seal: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def index_instances(connection: Connection, arrived: Sequence[Arrived]) -> list[
     return _Batch(connection, statements_for(connection.dialect)).add(arrived)
 
 
-def is_identical(connection: Connection, header: Header, sha256: str) -> bool:
+def is_identical(connection: Connection, header: Header, digest: str) -> bool:
     """Whether these very bytes are kept under this SOP Instance UID."""
     statements = statements_for(connection.dialect)
     cursor = connection.connection.cursor()
@@ -109,7 +109,7 @@ def is_identical(connection: Connection, header: Header, sha256: str) -> bool:
         row = statements.known[1].run(cursor, {"u0": header.sop_instance_uid}).fetchone()
     finally:
         cursor.close()
-    return row is not None and tuple(row[1:]) == (sha256, header.transfer_syntax_uid)
+    return row is not None and tuple(row[1:]) == (digest, header.transfer_syntax_uid)
 
 
 def identity_of(connection: Connection, header: Header, institution_code: str) -> tuple[str, str]:
@@ -171,7 +171,7 @@ class _Batch:
 
     def _place(self, one: Arrived, known: dict[str, tuple[str, str]]) -> Kept:
         header, stored = one.header, one.stored
-        content = (stored.sha256, header.transfer_syntax_uid)
+        content = (stored.digest, header.transfer_syntax_uid)
         if one.uid in known:
             if known[one.uid] == content:
                 return Kept(Outcome.IDENTICAL, one.uid, header.study_instance_uid)
@@ -275,7 +275,7 @@ class _Batch:
         header, stored = one.header, one.stored
         content = {
             "sop_instance_uid": one.uid,
-            "sha256": stored.sha256,
+            "digest": stored.digest,
             "transfer_syntax_uid": header.transfer_syntax_uid,
             "calling_ae": one.sender.ae_title,
         }
@@ -321,8 +321,8 @@ def _quarantine_row(one: Arrived, reason: str) -> dict[str, Any]:
         "object_key": stored.key,
         "size": stored.size,
         "dataset_offset": stored.dataset_offset,
-        "sha256": stored.sha256,
-        "object_sha256": stored.object_sha256,
+        "digest": stored.digest,
+        "seal": stored.seal,
         "header": header.attributes,
         "calling_ae": one.sender.ae_title,
         "source": one.sender.source,
@@ -344,8 +344,8 @@ def _instance_row(series_pk: int, one: Arrived) -> dict[str, Any]:
         "object_key": stored.key,
         "size": stored.size,
         "dataset_offset": stored.dataset_offset,
-        "sha256": stored.sha256,
-        "object_sha256": stored.object_sha256,
+        "digest": stored.digest,
+        "seal": stored.seal,
         "header": None,
         "charset_evidence": header.charset_evidence,
         "damage": header.damage,

@@ -23,7 +23,7 @@ class Statements:
             return {n: Prepared(statement.where(column.in_(names)), dialect) for n, names in lists.items()}
 
         self.known = each(
-            select(Instance.sop_instance_uid, Instance.sha256, Instance.transfer_syntax_uid),
+            select(Instance.sop_instance_uid, Instance.digest, Instance.transfer_syntax_uid),
             Instance.sop_instance_uid,
         )
         self.study = Prepared(
@@ -50,7 +50,7 @@ class Statements:
         self.new_study = _insert(Study, dialect, returning=True)
         self.new_series = _insert(Series, dialect, returning=True)
         self.quarantine = _insert(QuarantinedInstance, dialect)
-        same = ("sop_instance_uid", "sha256", "transfer_syntax_uid", "calling_ae")
+        same = ("sop_instance_uid", "digest", "transfer_syntax_uid", "calling_ae")
         columns = QuarantinedInstance.__table__.columns
         self.quarantined = Prepared(
             select(QuarantinedInstance.id)

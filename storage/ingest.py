@@ -7,7 +7,6 @@ lost its last rows at a power cut is healed from the objects (storage.healing) b
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import BinaryIO
 
+from blake3 import blake3
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -67,7 +67,7 @@ class Large:
     ) -> None:
         self._draft, self._key, self._meta = draft, key, meta
         self.sender, self.now = sender, now
-        self.digest, self.length = hashlib.sha256(), 0
+        self.digest, self.length = blake3(), 0
         first = meta(_described(self.digest, 0, sender, now))
         self._offset = len(first)
         try:
@@ -127,7 +127,7 @@ class Ingest:
         written. The outcome is the same otherwise, at the price of an object that the sweep removes.
         Raises what the store and the database raise; then nothing is visible and the device sends again.
         """
-        now, digest = utc_now(), hashlib.sha256(dataset)
+        now, digest = utc_now(), blake3(dataset)
         if is_likely_known and self._is_identical(header, digest.hexdigest()):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
         meta = _meta(header, sender, _described(digest, len(dataset), sender, now))
@@ -163,8 +163,8 @@ class Ingest:
         self._forget_writer()
         self._looks.close()
 
-    def _is_identical(self, header: Header, sha256: str) -> bool:
-        return self._looks.at(lambda connection: is_identical(connection, header, sha256))
+    def _is_identical(self, header: Header, digest: str) -> bool:
+        return self._looks.at(lambda connection: is_identical(connection, header, digest))
 
     def _index(self, arrived: Arrived) -> Kept:
         """Whoever finds nobody leading leads: he writes for all who wait, then hands the lead over."""
@@ -256,5 +256,5 @@ def _meta(header: Header, sender: Sender, description: Description) -> bytes:
     )
 
 
-def _described(digest: hashlib._Hash, length: int, sender: Sender, now: datetime) -> Description:
+def _described(digest: blake3, length: int, sender: Sender, now: datetime) -> Description:
     return Description(length, digest.hexdigest(), sender.institution_code, now)

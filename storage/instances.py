@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import BinaryIO
 
+from blake3 import blake3
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -76,17 +77,17 @@ def is_kept(session: Session, objects: ObjectStore, *, sop_class_uid: str, sop_i
     instance = find_instance(session, sop_instance_uid)
     if instance is None or instance.sop_class_uid != sop_class_uid:
         return False
-    return object_seal(objects, instance.object_key, instance.dataset_offset) == instance.object_sha256
+    return object_seal(objects, instance.object_key, instance.dataset_offset) == instance.seal
 
 
-def seal(meta: bytes, dataset_sha256: bytes) -> str:
+def seal(meta: bytes, digest: bytes) -> str:
     """The hash of a whole object, made of its dataset's: nothing is hashed twice."""
-    return hashlib.sha256(meta + dataset_sha256).hexdigest()
+    return blake3(meta + digest).hexdigest()
 
 
 def object_seal(objects: ObjectStore, key: str, dataset_offset: int) -> str | None:
     """The seal of the stored object as it is now, or None when it is missing."""
-    digest = hashlib.sha256()
+    digest = blake3()
     try:
         stream = objects.open_range(key)
     except LookupError:
@@ -119,8 +120,8 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def _hash(dataset: BinaryIO) -> tuple[hashlib._Hash, int]:
-    digest, length = hashlib.sha256(), 0
+def _hash(dataset: BinaryIO) -> tuple[blake3, int]:
+    digest, length = blake3(), 0
     dataset.seek(0)
     while chunk := dataset.read(CHUNK):
         digest.update(chunk)

@@ -26,7 +26,7 @@ class Description:
     """What an object says about itself."""
 
     length: int  # bytes of the dataset
-    sha256: str  # of the dataset
+    digest: str  # BLAKE3 of the dataset, in hexadecimal
     institution_code: str
     received_at: datetime
 
@@ -93,7 +93,7 @@ def read_meta(head: bytes) -> Meta | None:
 def _described(description: Description) -> bytes:
     said = {
         "length": description.length,
-        "sha256": description.sha256,
+        "blake3": description.digest,
         "institution": description.institution_code,
         "at": description.received_at.isoformat(),
     }
@@ -108,7 +108,7 @@ def _read_description(value: bytes) -> Description | None:
         said = json.loads(value)
         return Description(
             int(said["length"]),
-            str(said["sha256"]),
+            str(said["blake3"]),
             str(said["institution"]),
             datetime.fromisoformat(said["at"]),
         )

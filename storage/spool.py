@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import threading
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
+
+from blake3 import blake3
 
 from storage.instances import object_seal, seal
 from storage.objects import CHUNK, Draft, FolderStore, ObjectMissing, ObjectStore
@@ -158,10 +159,10 @@ class SpoolFirst:
             said = meta.description if meta is not None else None
             if meta is None or said is None or size != meta.dataset_offset + said.length:
                 return None
-            digest = hashlib.sha256(head[meta.dataset_offset :])
+            digest = blake3(head[meta.dataset_offset :])
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
-        if digest.hexdigest() != said.sha256:
+        if digest.hexdigest() != said.digest:
             return None
         return meta.dataset_offset, seal(head[: meta.dataset_offset], digest.digest())
 

@@ -105,6 +105,7 @@ def a_dataset(
     for keyword in ("IssuerOfPatientID", "OtherPatientIDs", "OtherPatientIDsSequence"):
         if keyword in dataset:
             delattr(dataset, keyword)
+    dataset.remove_private_tags()
     return dataset
 
 
@@ -112,7 +113,6 @@ def bytes_of(dataset: Dataset) -> bytes:
     """The dataset as it travels in a C-STORE, Explicit VR Little Endian."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    dataset.remove_private_tags()
     write_dataset(buffer, dataset)
     return buffer.getvalue()
 

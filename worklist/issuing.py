@@ -291,11 +291,11 @@ def impression_lines(text: str) -> list[str]:
 def _manifest(session: Session, study: Study) -> str:
     """What the signature binds: every received instance of the study, by UID and content."""
     rows = session.execute(
-        select(Instance.sop_instance_uid, Instance.sha256)
+        select(Instance.sop_instance_uid, Instance.digest)
         .join(Series, Series.id == Instance.series_pk)
         .where(Series.study_pk == study.id, Instance.origin == Origin.RECEIVED)
     )
-    return manifest_hash((uid, sha256) for uid, sha256 in rows)
+    return manifest_hash((uid, digest) for uid, digest in rows)
 
 
 def _send_home(session: Session, report: DiagnosticReport, version: ReportVersion) -> None:

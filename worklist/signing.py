@@ -127,7 +127,7 @@ def verify_pdf(pdf: bytes, *, trust_roots: Sequence[bytes]) -> SealVerdict:
 
 
 def manifest_hash(instances: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over a study's (SOPInstanceUID, sha256) pairs, sorted: one line each, `uid sha256\\n`."""
+    """SHA-256 over a study's pairs of SOP Instance UID and digest, sorted: one line each, `uid digest\\n`."""
     lines = sorted(f"{uid} {digest.lower()}\n" for uid, digest in instances)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 

@@ -58,7 +58,7 @@ def test_an_object_that_is_gone_is_missing(kept: Pair) -> None:
 def test_an_object_whose_bytes_differ_is_corrupt(kept: Pair) -> None:
     changed = first_instance(kept)
     with kept.database.transaction() as session:
-        session.execute(update(Instance).where(Instance.id == changed.id).values(object_sha256="0" * 64))
+        session.execute(update(Instance).where(Instance.id == changed.id).values(seal="0" * 64))
 
     status, lines = verified(kept)
 

@@ -121,7 +121,7 @@ def test_a_large_dataset_is_written_as_it_arrives(database, objects, ingest):
     with database.reading() as session:
         row = find_instance(session, str(dataset.SOPInstanceUID))
     assert objects.get(row.object_key)[row.dataset_offset :] == raw
-    assert object_seal(objects, row.object_key, row.dataset_offset) == row.object_sha256
+    assert object_seal(objects, row.object_key, row.dataset_offset) == row.seal
     assert read_meta(objects.get(row.object_key)).description.length == len(raw)
 
 
@@ -139,7 +139,7 @@ def test_rows_that_a_power_cut_has_eaten_come_back_from_the_objects(database, ob
     for dataset in datasets:
         _keep(ingest, dataset)
     with database.reading() as session:
-        before = {row.sop_instance_uid: row.object_sha256 for row in session.scalars(select(Instance))}
+        before = {row.sop_instance_uid: row.seal for row in session.scalars(select(Instance))}
     _forget_the_rows(database)
 
     assert heal(database, objects) == 3
@@ -147,7 +147,7 @@ def test_rows_that_a_power_cut_has_eaten_come_back_from_the_objects(database, ob
 
     with database.reading() as session:
         rows = list(session.scalars(select(Instance)))
-        assert {row.sop_instance_uid: row.object_sha256 for row in rows} == before
+        assert {row.sop_instance_uid: row.seal for row in rows} == before
         assert {row.calling_ae for row in rows} == {"T01_CT"}
         assert set(session.scalars(select(Study.institution_code))) == {"T01"}
 
@@ -158,13 +158,13 @@ def test_healing_keeps_the_first_content_of_a_uid_and_sets_the_second_aside_agai
     _keep(ingest, first)
     _keep(ingest, second)
     with database.reading() as session:
-        kept = find_instance(session, str(first.SOPInstanceUID)).sha256
+        kept = find_instance(session, str(first.SOPInstanceUID)).digest
     _forget_the_rows(database)
 
     heal(database, objects)
 
     with database.reading() as session:
-        assert find_instance(session, str(first.SOPInstanceUID)).sha256 == kept
+        assert find_instance(session, str(first.SOPInstanceUID)).digest == kept
     assert (_count(database, Instance), _count(database, QuarantinedInstance)) == (1, 1)
 
 

@@ -5,8 +5,8 @@ from alembic import op
 
 from center.complaints import Complaint
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 TABLES = ("instances", "quarantined_instances")
 

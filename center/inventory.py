@@ -1,56 +1,24 @@
-"""Every stored object against its row: what is missing, what has changed, what nobody points at."""
+"""Every stored object against its row: what is missing, what has changed, what nobody points at.
+
+The scrub (storage.scrub) does the same all the time and slowly; here it is done at once and printed, with the
+same consequences: what is damaged is marked, and what is whole again is given out again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
-from sqlalchemy import Select, null, select
-from sqlalchemy.orm import InstrumentedAttribute
-
-from storage.database import Base, Database
-from storage.imaging import Instance, QuarantinedInstance
-from storage.instances import object_hash, object_seal
+from storage.database import Database, utc_now
+from storage.faults import Fault, count_open, marked_among
+from storage.holdings import Held, Holding, walk
 from storage.objects import ObjectStore
-from worklist.reports import ReportVersion
+from storage.scrub import fault_of, settle
+from worklist.holdings import HOLDINGS
 
-BATCH = 500
 READERS = 4  # an object store answers several questions at once; a disk does not mind
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A table whose rows point at objects: the name of the thing, its key and the hash of its bytes.
-
-    `offset` is where an instance's dataset begins: its hash is a seal over meta information and dataset.
-    """
-
-    table: type[Base]
-    name: InstrumentedAttribute[Any]
-    key: InstrumentedAttribute[Any]
-    digest: InstrumentedAttribute[Any]
-    offset: InstrumentedAttribute[Any] | None = None
-
-
-HOLDINGS = (
-    Holding(
-        Instance,
-        Instance.sop_instance_uid,
-        Instance.object_key,
-        Instance.seal,
-        Instance.dataset_offset,
-    ),
-    Holding(
-        QuarantinedInstance,
-        QuarantinedInstance.sop_instance_uid,
-        QuarantinedInstance.object_key,
-        QuarantinedInstance.seal,
-        QuarantinedInstance.dataset_offset,
-    ),
-    Holding(ReportVersion, ReportVersion.verify_token, ReportVersion.pdf_key, ReportVersion.pdf_sha256),
-)
+WORDS = {Fault.MISSING: "missing ", Fault.CHANGED: "corrupt ", Fault.UNREADABLE: "corrupt "}
 
 
 def report(database: Database, objects: ObjectStore, *, out: TextIO) -> int:
@@ -62,17 +30,21 @@ def report(database: Database, objects: ObjectStore, *, out: TextIO) -> int:
     unclaimed = set(objects.keys())
     seen = missing = corrupt = 0
     for holding in HOLDINGS:
-        for name, key, expected, found in _hashed(database, objects, holding):
+        for one, fault, marked in _looked_at(database, objects, holding):
             seen += 1
-            unclaimed.discard(key)
-            if found is None:
-                missing += 1
-                print(f"missing   {holding.table.__tablename__} {name} {key}", file=out)
-            elif found != expected:
-                corrupt += 1
-                print(f"corrupt   {holding.table.__tablename__} {name} {key}", file=out)
+            unclaimed.discard(one.key)
+            if fault is not None or one.key in marked:
+                settle(database, objects, one, fault, now=utc_now())
+            if fault is not None:
+                missing += fault is Fault.MISSING
+                corrupt += fault is not Fault.MISSING
+                print(f"{WORDS[fault]}  {holding.title} {one.name} {one.key}", file=out)
     for key in sorted(unclaimed):
         print(f"orphaned  {key}", file=out)
+    with database.reading() as session:
+        left = count_open(session)
+    if left:
+        print(f"{left} objects are marked and given to nobody until they are mended", file=out)
     print(
         f"{seen} objects checked: {missing} missing, {corrupt} corrupt; "
         f"{len(unclaimed)} orphaned (bytes without a row)",
@@ -81,39 +53,13 @@ def report(database: Database, objects: ObjectStore, *, out: TextIO) -> int:
     return 1 if missing or corrupt else 0
 
 
-def _hashed(
+def _looked_at(
     database: Database, objects: ObjectStore, holding: Holding
-) -> Iterator[tuple[str, str, str, str | None]]:
+) -> Iterator[tuple[Held, Fault | None, set[str]]]:
+    """Each row, what is wrong with its object, and what is marked already."""
     with ThreadPoolExecutor(READERS) as readers:
-        for rows in _batches(database, holding):
-            hashes = readers.map(lambda row: _hash(objects, row[1], row[3]), rows)
-            for (name, key, expected, _), found in zip(rows, hashes, strict=True):
-                yield name, key, expected, found
-
-
-def _hash(objects: ObjectStore, key: str, offset: int | None) -> str | None:
-    return object_hash(objects, key) if offset is None else object_seal(objects, key, offset)
-
-
-def _batches(database: Database, holding: Holding) -> Iterator[list[tuple[str, str, str, int | None]]]:
-    """The rows in the order of their keys, a short look at a time; none is open while bytes are read."""
-    after = ""
-    while True:
-        question: Select[tuple[Any, Any, Any, Any]] = (
-            select(
-                holding.name,
-                holding.key,
-                holding.digest,
-                null() if holding.offset is None else holding.offset,
-            )
-            .where(holding.key > after)
-            .order_by(holding.key)
-            .limit(BATCH)
-        )
-        with database.reading() as session:
-            found = session.execute(question)
-            rows = [(str(name), str(key), str(digest), offset) for name, key, digest, offset in found]
-        if not rows:
-            return
-        yield rows
-        after = rows[-1][1]
+        for rows in walk(database, holding):
+            with database.reading() as session:
+                marked = marked_among(session, [one.key for one in rows])
+            faults = readers.map(lambda one: fault_of(objects, one), rows)
+            yield from ((one, fault, marked) for one, fault in zip(rows, faults, strict=True))

@@ -19,7 +19,7 @@ from worklist.people import Role, Who
 # What a subject's key stands for: the vocabulary of the code before its colon.
 SUBJECTS = (
     "access", "association", "audit", "critical", "declaration", "device", "fhir", "institution", "job",
-    "list", "order", "person", "report", "step", "study", "task", "transaction",
+    "list", "object", "order", "person", "report", "step", "study", "task", "transaction",
 )  # fmt: skip
 LISTS = (
     "studies", "unmatched-studies", "orders", "reading-tasks", "critical-results", "dicomweb-study",
@@ -93,7 +93,7 @@ class Teller:
     def subjects_of(self, asked: str) -> list[str]:
         """The subjects that somebody means: by code ("order:12"), in words ("order 12"), or by a bare UID."""
         if UID.fullmatch(asked):
-            return [f"study:{asked}", f"step:{asked}", f"transaction:{asked}"]
+            return [f"study:{asked}", f"object:{asked}", f"step:{asked}", f"transaction:{asked}"]
         word, _, key = asked.partition(" ")
         kinds = [
             kind for kind in SUBJECTS if word.lower() in (kind, self.words.code("subject", kind).lower())
@@ -183,6 +183,11 @@ def _counts(teller: Teller, event: AuditEvent, value: Any) -> str:
     return _list(teller, said)
 
 
+def _swept(teller: Teller, event: AuditEvent, value: Any) -> str:
+    said = [f"{teller.words.code('unclaimed', why)} × {number}" for why, number in value.items()]
+    return _list(teller, said)
+
+
 def _yes(teller: Teller, event: AuditEvent, value: Any) -> str:
     return teller.words.gettext("yes") if value else ""
 
@@ -195,6 +200,7 @@ DETAILS: dict[str, Say] = {
     "aborted": _yes,
     "ae_title": _title,
     "by_service": _title,
+    "bytes": _plain,
     "called": _title,
     "category": _coded("critical-category"),
     "changed": _coded("field"),
@@ -203,11 +209,14 @@ DETAILS: dict[str, Say] = {
     "counts": _counts,
     "differences": _plain,
     "failed": _plain,
+    "fault": _coded("object-fault"),
     "fence": _plain,
     "found": _plain,
     "instances": _uids,
     "kept": _plain,
     "kept_as": _plain,
+    "mended_by": _coded("mended-by"),
+    "object_key": _plain,
     "order": _title,
     "previous": _person,
     "proof": _coded("proof"),
@@ -220,6 +229,7 @@ DETAILS: dict[str, Say] = {
     "status": _coded("report-status"),
     "studies": _uids,
     "study": _plain,
+    "swept": _swept,
     "to": _person,
     "version": _plain,
 }

@@ -39,6 +39,7 @@ class Act(StrEnum):
     DECLARATION = "configuration"
     DELIVERY = "instances-transferred"
     SECURITY = "security-alert"
+    OBJECT = "stored-object"
 
 
 class AuditEvent(Base):

@@ -50,10 +50,10 @@ def heal(database: Database, objects: ObjectStore) -> int:
     lost: list[Arrived] = []
     while since <= today:
         keys = _without_row(database, objects, f"instances/{since:%Y/%m/%d}/")
-        lost += [found for key in keys if (found := _read(objects, key)) is not None]
+        lost += [found for key in keys if (found := read_found(objects, key)) is not None]
         since += timedelta(days=1)
     # In the order in which they came: the first content of a SOP Instance UID is the one that counts.
-    healed = sum(_index(database, one) for one in sorted(lost, key=lambda one: one.now))
+    healed = sum(index_found(database, one) for one in sorted(lost, key=lambda one: one.now))
     if healed:
         log.warning("indexed %d instances again whose rows were lost", healed)
     return healed
@@ -75,8 +75,8 @@ def _without_row(database: Database, objects: ObjectStore, prefix: str) -> list[
     return sorted(keys)
 
 
-def _read(objects: ObjectStore, key: str) -> Arrived | None:
-    """What the object says about itself, where that is true."""
+def read_found(objects: ObjectStore, key: str) -> Arrived | None:
+    """What the object says about itself, where that is true; None where it is not. Raises ObjectMissing."""
     size = objects.size(key)
     with objects.open_range(key, 0, min(size, LONGEST_META)) as stream:
         meta = read_meta(stream.read())
@@ -101,6 +101,7 @@ def _read(objects: ObjectStore, key: str) -> Arrived | None:
     return Arrived(header, stored, sender, Origin.RECEIVED, said.received_at)
 
 
-def _index(database: Database, one: Arrived) -> bool:
+def index_found(database: Database, one: Arrived) -> bool:
+    """Write the rows of a whole object without any; False where its content is kept under another key."""
     kept = database.in_transaction(lambda session: index_instances(session.connection(), [one])[0])
     return kept.outcome is not Outcome.IDENTICAL  # sent twice, and the second copy was never needed

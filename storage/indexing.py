@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from storage import changes
 from storage.headers import Header
 from storage.identity import Demographics, patient_pk
-from storage.imaging import ArrivalState, Origin
-from storage.indexing_statements import AT_ONCE, Statements, statements_for
+from storage.imaging import ArrivalState, Instance, Origin, QuarantinedInstance
+from storage.indexing_statements import AT_ONCE, Mendable, Statements, statements_for
 
 # Objects about images, not images: they give a study no modality of its own.
 ABOUT_IMAGES = {"SR", "PR", "KO", "DOC", "SEG", "REG", "AU"}
@@ -102,14 +102,17 @@ def index_instances(connection: Connection, arrived: Sequence[Arrived]) -> list[
 
 
 def is_identical(connection: Connection, header: Header, digest: str) -> bool:
-    """Whether these very bytes are kept under this SOP Instance UID."""
+    """Whether these very bytes are kept under this SOP Instance UID, and are not known to be damaged."""
     statements = statements_for(connection.dialect)
     cursor = connection.connection.cursor()
     try:
         row = statements.known[1].run(cursor, {"u0": header.sop_instance_uid}).fetchone()
+        if row is None or tuple(row[1:]) != (digest, header.transfer_syntax_uid):
+            return False
+        found = statements.instance_fault.run(cursor, {"uid": header.sop_instance_uid}).fetchone()
     finally:
         cursor.close()
-    return row is not None and tuple(row[1:]) == (digest, header.transfer_syntax_uid)
+    return found is None
 
 
 def identity_of(connection: Connection, header: Header, institution_code: str) -> tuple[str, str]:
@@ -174,6 +177,9 @@ class _Batch:
         content = (stored.digest, header.transfer_syntax_uid)
         if one.uid in known:
             if known[one.uid] == content:
+                damaged = self._statements.instance_fault.run(self._cursor, {"uid": one.uid}).fetchone()
+                if damaged is not None:
+                    self._mend(Instance, damaged[0], one)
                 return Kept(Outcome.IDENTICAL, one.uid, header.study_instance_uid)
             return self._quarantine(one, "this SOP Instance UID is kept with other content")
         identity = identity_of(self._connection, one.header, one.sender.institution_code)
@@ -280,9 +286,25 @@ class _Batch:
             "calling_ae": one.sender.ae_title,
         }
         # A device that was warned sends again, for days: one task for a person, not a hundred.
-        if self._statements.quarantined.run(self._cursor, content).fetchone() is None:
+        known = self._statements.quarantined.run(self._cursor, content).fetchone()
+        if known is None:
             self._statements.quarantine.run(self._cursor, _quarantine_row(one, reason))
+        else:
+            self._mend(QuarantinedInstance, known[0], one)
         return Kept(Outcome.QUARANTINED, one.uid, header.study_instance_uid, reason=reason)
+
+    def _mend(self, noun: Mendable, damaged: str, one: Arrived) -> None:
+        """Where the object under the key `damaged` is marked, the row gets these bytes in its place."""
+        done = self._statements.mend.run(self._cursor, {"damaged": damaged, "now": one.now})
+        if done.rowcount == 1:
+            stored = one.stored
+            new = {
+                "new_object_key": stored.key,
+                "new_size": stored.size,
+                "new_dataset_offset": stored.dataset_offset,
+                "new_seal": stored.seal,
+            }
+            self._statements.replace[noun].run(self._cursor, {"damaged": damaged, **new})
 
 
 def _study_row(one: Arrived, patient: int) -> dict[str, Any]:

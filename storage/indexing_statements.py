@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, case, insert, select, update
+from sqlalchemy import Dialect, bindparam, case, insert, null, select, update
 
 from storage import changes
 from storage.database import Base
+from storage.faults import Mended, ObjectFault
 from storage.imaging import ArrivalState, Instance, Patient, QuarantinedInstance, Series, Study
 from storage.institutions import Institution
 from storage.prepared import Prepared
 
+Mendable = type[Instance] | type[QuarantinedInstance]
 AT_ONCE = (1, 8, 64)  # lengths of an IN list; a shorter one is filled up with its last value
 
 
@@ -53,11 +55,44 @@ class Statements:
         same = ("sop_instance_uid", "digest", "transfer_syntax_uid", "calling_ae")
         columns = QuarantinedInstance.__table__.columns
         self.quarantined = Prepared(
-            select(QuarantinedInstance.id)
+            select(QuarantinedInstance.object_key)
             .where(*(columns[name] == bindparam(name) for name in same))
             .limit(1),
             dialect,
         )
+        self.instance_fault = Prepared(
+            select(ObjectFault.object_key)
+            .join(Instance, Instance.object_key == ObjectFault.object_key)
+            .where(Instance.sop_instance_uid == bindparam("uid"), ObjectFault.mended_at.is_(None)),
+            dialect,
+        )
+        # Of two who bring good bytes at once only one mends; the fault's row decides.
+        self.mend = Prepared(
+            update(ObjectFault)
+            .where(ObjectFault.object_key == bindparam("damaged"), ObjectFault.mended_at.is_(None))
+            .values(
+                mended_at=bindparam("now", type_=ObjectFault.found_at.type),
+                mended_by=Mended.RESENT.value,
+                is_told=False,
+            ),
+            dialect,
+        )
+        self.replace: dict[Mendable, Prepared] = {
+            noun: Prepared(
+                update(noun)
+                .where(noun.__table__.columns["object_key"] == bindparam("damaged"))
+                .values(
+                    {
+                        name: bindparam(f"new_{name}", type_=noun.__table__.columns[name].type)
+                        for name in ("object_key", "size", "dataset_offset", "seal")
+                    }
+                    # What was read from the damaged object is read again.
+                    | ({"header": null()} if noun is Instance else {})
+                ),
+                dialect,
+            )
+            for noun in (Instance, QuarantinedInstance)
+        }
         self.change = _insert(changes.Change, dialect)
         self.institution = Prepared(
             select(Institution.code).where(Institution.code == bindparam("code")), dialect

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import BinaryIO
 
@@ -21,7 +22,7 @@ from storage.database import Database, utc_now
 from storage.headers import Header
 from storage.imaging import Instance, Origin
 from storage.indexing import Arrived, Kept, Outcome, Sender, Stored, index_instances, is_identical
-from storage.objects import ObjectStore, new_key
+from storage.objects import ObjectMissing, ObjectStore, new_key
 
 __all__ = ["Kept", "Outcome", "Sender"]
 
@@ -87,29 +88,35 @@ def seal(meta: bytes, digest: bytes) -> str:
 
 def object_seal(objects: ObjectStore, key: str, dataset_offset: int) -> str | None:
     """The seal of the stored object as it is now, or None when it is missing."""
-    digest = blake3()
+    steps = hashing(objects, key, dataset_offset)
     try:
-        stream = objects.open_range(key)
-    except LookupError:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return str(end.value)
+    except ObjectMissing:
         return None
-    with stream:
-        meta = _exactly(stream, dataset_offset)
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return seal(meta, digest.digest())
 
 
-def object_hash(objects: ObjectStore, key: str) -> str | None:
-    """SHA-256 of a stored object's bytes, or None when it is missing."""
-    digest = hashlib.sha256()
-    try:
-        stream = objects.open_range(key)
-    except LookupError:
-        return None
-    with stream:
+def hashing(
+    objects: ObjectStore, key: str, dataset_offset: int | None, *, is_from_disk: bool = False
+) -> Generator[int, None, str]:
+    """Read a stored object piece by piece, yield the length of each, and return its seal.
+
+    Without an offset, for what is not an instance, the SHA-256 of its bytes. Raises ObjectMissing, OSError.
+    """
+    digest = blake3() if dataset_offset is not None else hashlib.sha256()
+    with objects.open_range(key) as stream:
+        if is_from_disk:
+            # What lies in memory says nothing about the disk; a stream from elsewhere has no descriptor.
+            with suppress(OSError):
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        meta = _exactly(stream, dataset_offset or 0)
+        yield len(meta)
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
-    return digest.hexdigest()
+            yield len(chunk)
+    return digest.hexdigest() if dataset_offset is None else seal(meta, digest.digest())
 
 
 def _exactly(stream: BinaryIO, length: int) -> bytes:

@@ -75,6 +75,9 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Every key under `prefix`, in no promised order."""
 
+    def folders(self, prefix: str) -> list[str]:
+        """What divides the keys next after `prefix`, which ends in "/": "a/b/", "a/c/", … in order."""
+
     def discard(self, key: str) -> None:
         """Forget an object; only retention and the sweep of orphans may call this."""
 
@@ -180,6 +183,13 @@ class FolderStore:
         for folder, _folders, files in os.walk(self.root / prefix if prefix else self.root):
             for name in files:
                 yield str((Path(folder) / name).relative_to(self.root))
+
+    def folders(self, prefix: str) -> list[str]:
+        try:
+            with os.scandir(self.root / prefix) as found:
+                return sorted(f"{prefix}{one.name}/" for one in found if one.is_dir())
+        except FileNotFoundError:
+            return []
 
     def discard(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -85,6 +85,11 @@ class S3Store:
             ):
                 yield str(found.object_name)
 
+    def folders(self, prefix: str) -> list[str]:
+        with _asking():
+            found = self.client.list_objects(bucket_name=self.bucket, prefix=prefix)
+            return sorted(str(one.object_name) for one in found if one.is_dir)
+
     def discard(self, key: str) -> None:
         with _asking():
             self.client.remove_object(bucket_name=self.bucket, object_name=key)
@@ -123,6 +128,8 @@ def _asking(key: str | None = None) -> Iterator[None]:
     except S3Error as error:
         if key is not None and error.code in _GONE:
             raise ObjectMissing(key) from None
+        if error.response is not None and error.response.status >= 500:
+            raise StoreAway(f"the object store cannot now: {error.code}") from None
         raise
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         raise StoreAway(f"the object store does not answer: {type(error).__name__}") from None

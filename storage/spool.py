@@ -93,6 +93,9 @@ class SpoolFirst:
         yield from near
         yield from (key for key in self.store.keys(prefix) if key not in near)
 
+    def folders(self, prefix: str) -> list[str]:
+        return sorted({*self.spool.folders(prefix), *self.store.folders(prefix)})
+
     def discard(self, key: str) -> None:
         self.store.discard(key)
         self.spool.discard(key)

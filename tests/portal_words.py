@@ -16,8 +16,10 @@ from storage import conflicts
 from storage.audit import Act
 from storage.conflicts import Decision
 from storage.database import Base
+from storage.faults import Fault, Mended
 from storage.institutions import ApplicationEntity, Service
 from storage.jobs import UNSAID, JobState
+from storage.unclaimed import Why
 from tests import audit_words
 from worklist.assignment import SKIP_REASONS
 from worklist.critical_results import Category, CriticalState
@@ -89,6 +91,9 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "audit-detail": tuple(trail.DETAILS),
     "subject": trail.SUBJECTS,
     "list": trail.LISTS,
+    "object-fault": tuple(Fault),
+    "mended-by": tuple(Mended),
+    "unclaimed": tuple(Why),
     "skip-reason": SKIP_REASONS,
     "cancel-reason": ("unmatched",),
     "proof": ("mpps", "quiet", "quiet-incomplete", "single-object"),

@@ -15,7 +15,7 @@ from storage.instances import (
     find_instance,
     is_kept,
     keep_instance,
-    object_hash,
+    object_seal,
     open_instance,
 )
 from storage.objects import ObjectStore
@@ -181,5 +181,5 @@ def test_a_database_that_fails_leaves_bytes_without_a_row_and_no_row_without_byt
     assert keep(database, objects, a_dataset()).outcome is Outcome.KEPT
 
 
-def test_object_hash_of_a_missing_object_is_none(objects: ObjectStore):
-    assert object_hash(objects, "instances/2026/01/01/aa/nothing") is None
+def test_a_missing_object_has_no_seal(objects: ObjectStore):
+    assert object_seal(objects, "instances/2026/01/01/aa/nothing", 0) is None

@@ -1,0 +1,128 @@
+"""What the doors read from: the object store without what is known to be damaged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import BinaryIO
+
+from blake3 import blake3
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage.database import Database
+from storage.faults import ObjectFault
+from storage.instances import seal
+from storage.objects import CHUNK, Draft, ObjectMissing, ObjectStore
+from storage.scrub import examine
+
+FRESH_FOR = 1.0  # seconds that a look at the marks is good for
+MOST = 10_000  # marks held in memory; where there are more, each read asks
+
+
+class ObjectDamaged(ObjectMissing):
+    """The object is not what its row says; nobody is given it."""
+
+
+class SoundObjects:
+    """An ObjectStore that gives nothing out which is marked as damaged (storage.faults)."""
+
+    def __init__(self, database: Database, store: ObjectStore) -> None:
+        self._database, self._store = database, store
+        self._marked: frozenset[str] | None = frozenset()  # None: too many to hold
+        self._fresh_until = 0.0
+        self._lock = threading.Lock()
+
+    def require(self, key: str) -> None:
+        """Raises ObjectDamaged where the object is marked."""
+        if time.monotonic() > self._fresh_until:
+            self._look()
+        if self._is_marked(key):
+            raise ObjectDamaged(key)
+
+    def whole_dataset(self, key: str, offset: int, digest: str) -> bytes:
+        """The dataset of an instance, hashed before anybody gets it. Raises ObjectDamaged, ObjectMissing."""
+        with self.open_range(key, offset) as stream:
+            dataset = stream.read()
+        if blake3(dataset).hexdigest() != digest:
+            self.doubt(key)
+            raise ObjectDamaged(key)
+        return dataset
+
+    def pieces(self, key: str, offset: int, expected: str) -> Iterator[bytes]:
+        """A whole instance in pieces. The last is given only when all of them together are what they
+        should be; else ObjectDamaged, and whoever counts bytes knows that he has not got it.
+        """
+        digest = blake3()
+        with self.open_range(key) as stream:
+            meta = b""
+            while len(meta) < offset and (piece := stream.read(offset - len(meta))):
+                meta += piece
+            last = meta
+            while piece := stream.read(CHUNK):
+                yield last
+                digest.update(piece)
+                last = piece
+        if seal(meta, digest.digest()) != expected:
+            self.doubt(key)
+            raise ObjectDamaged(key)
+        yield last
+
+    def doubt(self, key: str) -> None:
+        """Somebody read bytes that were wrong: look, and mark the object where it is so."""
+        examine(self._database, self._store, key)
+        self._fresh_until = 0.0
+
+    def _is_marked(self, key: str) -> bool:
+        if self._marked is not None:
+            return key in self._marked
+        with self._database.reading() as session:
+            asked = select(ObjectFault.id).where(
+                ObjectFault.object_key == key, ObjectFault.mended_at.is_(None)
+            )
+            return session.scalar(asked) is not None
+
+    def _look(self) -> None:
+        with self._lock:
+            if time.monotonic() <= self._fresh_until:
+                return
+            asked = select(ObjectFault.object_key).where(ObjectFault.mended_at.is_(None)).limit(MOST + 1)
+            # A database that is away is somebody else's trouble: what was known is still so.
+            with suppress(SQLAlchemyError), self._database.reading() as session:
+                found = frozenset(session.scalars(asked))
+                self._marked = found if len(found) <= MOST else None
+            self._fresh_until = time.monotonic() + FRESH_FOR
+
+    # --- an object store like any other ------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        self.require(key)
+        return self._store.get(key)
+
+    def open_range(self, key: str, start: int = 0, length: int | None = None) -> BinaryIO:
+        self.require(key)
+        return self._store.open_range(key, start, length)
+
+    def size(self, key: str) -> int:
+        self.require(key)
+        return self._store.size(key)
+
+    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self._store.put_whole(key, pieces)
+
+    def draft(self, key: str) -> Draft:
+        return self._store.draft(key)
+
+    def put(self, key: str, content: BinaryIO, length: int) -> None:
+        self._store.put(key, content, length)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return self._store.keys(prefix)
+
+    def folders(self, prefix: str) -> list[str]:
+        return self._store.folders(prefix)
+
+    def discard(self, key: str) -> None:
+        self._store.discard(key)

@@ -25,6 +25,7 @@ from storage import audit
 from storage.audit import Act
 from storage.database import Base, Database, utc_now
 from storage.institutions import (
+    CHARACTER_SETS,
     USUAL_SERVICES,
     ApplicationEntity,
     Institution,
@@ -151,7 +152,7 @@ def _device(session: Session, entry: Entry) -> Iterator[str]:
     title = _one_of_form(
         entry.pop("ae_title"), r"(?=.*\S)[\x20-\x5b\x5d-\x7e]{1,16}", "ae_title has 1 to 16 ASCII characters"
     ).strip()
-    certificate = entry.pop("certificate_sha256", None)
+    certificate, shows = entry.pop("certificate_sha256", None), entry.pop("character_set", None)
     values = {
         "institution_code": _institution_code(session, entry.pop("institution")),
         "modality": entry.pop("modality", None),
@@ -160,6 +161,7 @@ def _device(session: Session, entry: Entry) -> Iterator[str]:
         "tls": bool(entry.pop("tls", False)),
         "may": [str(_one_of(one, Service, "may")) for one in entry.pop("may", list(USUAL_SERVICES))],
         "certificate_sha256": certificate.replace(":", "").lower() if certificate else None,
+        "character_set": _one_of(shows, CHARACTER_SETS, "character_set") if shows is not None else None,
         "is_active": bool(entry.pop("active", True)),
     }
     _no_more(entry)

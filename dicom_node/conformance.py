@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dicom_node import association, gatekeeper, listener, messages, outgoing, upper_layer
+from dicom_node.answering import ANSWERED_IN
 from dicom_node.contexts import (
     INSTANCE_AVAILABILITY_NOTIFICATION,
     QUERY_TRANSFER_SYNTAXES,
@@ -14,7 +15,6 @@ from dicom_node.contexts import (
     STUDY_ROOT_FIND,
     name_of,
 )
-from dicom_node.find import ANSWERED_IN
 from dicom_node.negotiation import QUERY_OPTIONS, SUPPORTED
 from dicom_node.statuses import OUTCOMES, REJECTIONS, Status
 from storage.elements import MAX_DEPTH, MAX_ELEMENTS, MAX_HEADER_BYTES
@@ -59,9 +59,10 @@ SOP Class Extended Negotiation is answered for Query/Retrieve and the worklist, 
 honoured; of C-MOVE and C-GET relational retrieval is. Fuzzy is: by characters, pinyin and initials."""
 
 QUERIES = """\
-Query and retrieve keys are those of `storage/matching.py`; unknown keys come back empty. A storage
-commitment is reported by N-EVENT-REPORT on the association that asked while it is open, otherwise on one of
-ours, again and again for 72 hours; an instance that is not committed to carries its failure reason.
+Query and retrieve keys are those of `storage/matching.py`, worklist keys of `worklist/worklist_item.py`.
+A key that we do not hold is absent from the answers, whose status is then FF01H. A storage commitment is
+reported by N-EVENT-REPORT on the association that asked while it is open, otherwise on one of ours, again
+and again for 72 hours; an instance that is not committed to carries its failure reason.
 
 ## Storage as SCP, and as SCU for C-GET, C-MOVE and deliveries
 
@@ -79,8 +80,10 @@ devices with the right `{Service.NOTIFY}` that may fetch it."""
 CHARACTER_SETS = """\
 ## Character sets
 
-Received: every defined term of PS3.3 C.12.1.1.2, and GBK or UTF-8 that nobody declared. Any other set than
-those below is answered in itself where it can hold the text, otherwise in ISO_IR 192."""
+Received: every defined term of PS3.3 C.12.1.1.2, and GBK or UTF-8 that nobody declared. A device for which
+a set is declared is answered in that. Any other set than those below, such as ISO_IR 100, is answered in
+itself: Chinese names by their alphabetic group, made of their pinyin where there is none, other Chinese text
+as pinyin."""
 
 
 def statement() -> str:

@@ -9,7 +9,7 @@ from dicom_node.association import PeerAssociation
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.identifiers import encode
 from dicom_node.negotiation import Options, options
-from dicom_node.statuses import Status, WrongRequest
+from dicom_node.statuses import Status, WrongRequest, is_pending
 from storage.attributes import encoding_of, to_dicom_json
 from storage.elements import walk
 from storage.institutions import ApplicationEntity, Service
@@ -91,7 +91,7 @@ class Exchange:
             )
             setattr(response, ANSWERED_IN.get(kind, "Identifier"), io.BytesIO(raw))
         self.association.dimse.send_msg(response, self.context_id)
-        if status != Status.PENDING:
+        if not is_pending(status):
             self.status = int(status)
             self.association.counts[f"{kind.replace('_', '-')} {int(status):04X}"] += 1
 

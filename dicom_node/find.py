@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import keyword_for_tag
 
+from dicom_node.answering import SPECIFIC_CHARACTER_SET, charset_for, shown_in
 from dicom_node.contexts import PATIENT_ROOT
 from dicom_node.exchange import Exchange
 from dicom_node.statuses import Status, WrongRequest
 from storage import matching
 from storage.attributes import values_of
-from storage.charsets import CODECS
 from storage.database import utc_now
 from storage.institutions import Service
 from worklist.people import visible_to_device
@@ -23,8 +24,20 @@ MOST_MATCHES = 20_000
 LONGEST_KEY = 1024
 LONGEST_WILDCARD_KEY = 128
 
-SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET = "00080005", "00080201"
+TIMEZONE_OFFSET = "00080201"
 QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY = "00080052", "00080054", "00080056"
+ALWAYS_ANSWERED = {RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY}
+SOP_CLASSES_IN_STUDY = "00080062"
+# Whose items hold keys too: Scheduled Procedure Step, Issuer of Accession Number.
+SEQUENCES = ("00400100", "00080051")
+# What the worklist matches besides (worklist.scheduling).
+WORKLIST_KEYS = {
+    "RequestedProcedureID",
+    "ScheduledProcedureStepID",
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+}
 NO_KEYS = {SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET, QUERY_RETRIEVE_LEVEL}
 
 # PS3.4 C.6: level of the query → level of the matching, and the key that every answer carries.
@@ -35,18 +48,6 @@ LEVELS = {
     "IMAGE": (matching.Level.INSTANCE, "00080018"),
 }
 
-# What a device asked in → what it is answered in. Devices that declare nothing are mostly Chinese ones that
-# show GBK; a European set cannot hold a Chinese name, and Unicode can.
-ANSWERED_IN = {
-    "": "GB18030",
-    "ISO_IR 6": "GB18030",
-    "GB18030": "GB18030",
-    "GBK": "GBK",
-    "GB2312": "GB18030",
-    "ISO 2022 IR 58": "ISO 2022 IR 58",
-    "ISO_IR 192": "ISO_IR 192",
-}
-
 
 def find(node: Node, exchange: Exchange) -> None:
     exchange.require(Service.FIND)
@@ -54,8 +55,8 @@ def find(node: Node, exchange: Exchange) -> None:
     level = str(next(iter(values_of(asked, QUERY_RETRIEVE_LEVEL)), "")).strip()
     if level not in LEVELS or (level == "PATIENT" and exchange.abstract_syntax not in PATIENT_ROOT):
         raise WrongRequest("the query/retrieve level is unknown")
-    requested = requested_charset(asked)
-    keys = matching_keys(asked)
+    charset = charset_for(exchange.device, asked)
+    keys = keys_of(asked)
     options = exchange.options
     with node.database.reading() as session:
         rows = matching.find(
@@ -63,12 +64,16 @@ def find(node: Node, exchange: Exchange) -> None:
             LEVELS[level][0],
             keys,
             visible=visible_to_device(session, exchange.device, now=utc_now()),
-            limit=MOST_MATCHES,
+            limit=MOST_MATCHES + 1,
             fuzzy=options.fuzzy,
             relational=options.relational,
             combined=options.combined,
+            empty=options.empty,
         )
-    for row in rows:
+        if SOP_CLASSES_IN_STUDY in asked and level == "STUDY":
+            matching.add_sop_classes(session, rows)
+    pending = pending_status(asked, rows, keys)
+    for row in rows[:MOST_MATCHES]:
         if exchange.is_cancelled:
             exchange.answer(Status.CANCEL)
             return
@@ -79,8 +84,44 @@ def find(node: Node, exchange: Exchange) -> None:
         answer[QUERY_RETRIEVE_LEVEL] = {"vr": "CS", "Value": [level]}
         answer[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [node.settings.ae_title]}
         answer[INSTANCE_AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        exchange.answer(Status.PENDING, dataset=answer, charset=answer_charset(requested, answer))
-    exchange.answer(Status.SUCCESS)
+        exchange.answer(pending, dataset=shown_in(answer, charset), charset=charset)
+    end(exchange, is_all=len(rows) <= MOST_MATCHES)
+
+
+def end(exchange: Exchange, *, is_all: bool) -> None:
+    """Success promises every match (PS3.4 C.4.1.3): an answer that was cut off is none."""
+    if is_all:
+        exchange.answer(Status.SUCCESS)
+    else:
+        exchange.answer(Status.OUT_OF_RESOURCES, "more match than are answered; narrow the query")
+
+
+def pending_status(asked: dict[str, Any], rows: list[dict[str, Any]], keys: dict[str, str]) -> Status:
+    """0xFF01 where an optional key is not supported for existence or for matching (PS3.4 C.4.1.1.4)."""
+    known = rows[0] if rows else {}
+    is_supported = all(_is_known(asked, known)) and all(
+        keyword in matching.MATCHED or keyword in WORKLIST_KEYS for keyword in keys
+    )
+    return Status.PENDING if is_supported else Status.PENDING_WITHOUT_SOME_KEYS
+
+
+def _is_known(asked: dict[str, Any], known: dict[str, Any]) -> Iterator[bool]:
+    for tag, element in asked.items():
+        if tag in NO_KEYS or tag in ALWAYS_ANSWERED:
+            continue
+        yield tag in known
+        inner, held = (element.get("Value") or [{}])[0], (known.get(tag, {}).get("Value") or [{}])[0]
+        if element["vr"] == "SQ" and isinstance(inner, dict) and isinstance(held, dict) and held:
+            yield from _is_known(inner, held)
+
+
+def keys_of(asked: dict[str, Any]) -> dict[str, str]:
+    """Matching keys, flat: those inside sequences beside those of the top (PS3.4 C.2.2.2.6)."""
+    keys = matching_keys(asked)
+    for tag in SEQUENCES:
+        for item in values_of(asked, tag)[:1]:
+            keys |= matching_keys(item)
+    return keys
 
 
 def matching_keys(asked: dict[str, Any]) -> dict[str, str]:
@@ -101,36 +142,22 @@ def matching_keys(asked: dict[str, Any]) -> dict[str, str]:
 
 
 def only_asked(row: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that were asked for: with their value, empty where unknown (PS3.4 C.2.2.1.1)."""
+    """The attributes that were asked for: with their value, empty where there is none, absent where we do
+    not hold such an attribute (PS3.4 C.2.2.1.3)."""
     answer: dict[str, Any] = {}
     for tag, element in asked.items():
         if tag in NO_KEYS:
             continue
         found = row.get(tag)
+        if found is None:
+            continue
         inner = element.get("Value") or [{}]
-        if element["vr"] == "SQ" and found is not None and isinstance(inner[0], dict) and inner[0]:
+        if element["vr"] == "SQ" and isinstance(inner[0], dict) and inner[0]:
             nested = [only_asked(item, inner[0]) for item in found.get("Value", [])]
             answer[tag] = {"vr": "SQ", "Value": nested}
         else:
-            answer[tag] = found if found is not None else {"vr": element["vr"]}
+            answer[tag] = found
     return answer
-
-
-def requested_charset(asked: dict[str, Any]) -> str:
-    terms = [str(term or "") for term in values_of(asked, SPECIFIC_CHARACTER_SET)]
-    known = [term for term in terms if term in ANSWERED_IN and ANSWERED_IN[term] != "GB18030"]
-    return (known or terms or [""])[0]
-
-
-def answer_charset(requested: str, row: dict[str, Any]) -> str:
-    """The requested set where it can hold the text; otherwise one that can."""
-    if requested in ANSWERED_IN:
-        return ANSWERED_IN[requested]
-    try:
-        str(row).encode(CODECS[requested])
-    except (KeyError, UnicodeEncodeError):
-        return "ISO_IR 192"
-    return requested
 
 
 def _text(value: Any) -> str:

@@ -23,14 +23,16 @@ QUERY_OPTIONS = (
     "fuzzy matching of person names",
     "timezone query adjustment",
     "enhanced multi-frame image conversion",
+    "empty value matching",
+    "multiple value matching",
 )
-_QUERY = bytes([1, 1, 1, 0, 0])
+_QUERY = bytes([1, 1, 1, 0, 0, 1, 1])
 _RETRIEVE = bytes([1, 0])  # relational retrieval, enhanced multi-frame image conversion
 # The worklist's first byte is reserved and always 1.
 SUPPORTED = {
     PATIENT_ROOT_FIND: _QUERY,
     STUDY_ROOT_FIND: _QUERY,
-    MODALITY_WORKLIST_FIND: _QUERY[:4],
+    MODALITY_WORKLIST_FIND: bytes([1, 1, 1, 0]),
     PATIENT_ROOT_MOVE: _RETRIEVE,
     STUDY_ROOT_MOVE: _RETRIEVE,
     PATIENT_ROOT_GET: _RETRIEVE,
@@ -45,6 +47,7 @@ class Options:
     relational: bool = False
     combined: bool = False
     fuzzy: bool = False
+    empty: bool = False
 
 
 def grant(asked: Mapping[str, bytes], may: Collection[str]) -> dict[str, bytes]:
@@ -61,5 +64,5 @@ def grant(asked: Mapping[str, bytes], may: Collection[str]) -> dict[str, bytes]:
 
 
 def options(granted: Mapping[str, bytes], sop_class_uid: str) -> Options:
-    said = granted.get(sop_class_uid, b"").ljust(3, b"\0")
-    return Options(relational=bool(said[0]), combined=bool(said[1]), fuzzy=bool(said[2]))
+    said = granted.get(sop_class_uid, b"").ljust(7, b"\0")
+    return Options(bool(said[0]), bool(said[1]), bool(said[2]), bool(said[5]))

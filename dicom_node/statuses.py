@@ -16,6 +16,7 @@ from worklist.performed_steps import StepEnded, StepExists, StepUnacceptable, St
 class Status(IntEnum):
     SUCCESS = 0x0000
     PENDING = 0xFF00
+    PENDING_WITHOUT_SOME_KEYS = 0xFF01
     CANCEL = 0xFE00
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     NOT_AUTHORISED = 0x0124
@@ -120,6 +121,10 @@ def comment(sentence: str) -> str:
 NO_SUCH_OBJECT = 0x0112
 CLASS_INSTANCE_CONFLICT = 0x0119
 COMMITTED, COMMITTED_WITH_FAILURES = 1, 2
+
+
+def is_pending(status: int) -> bool:
+    return status in (Status.PENDING, Status.PENDING_WITHOUT_SOME_KEYS)
 
 
 def is_success(status: int) -> bool:

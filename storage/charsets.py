@@ -68,9 +68,12 @@ ESCAPES = {
     b"\x1b$)A": (1, "ISO 2022 IR 58", "gb18030"),
     b"\x1b$)C": (1, "ISO 2022 IR 149", "euc_kr"),
 }
+# Code extensions that we write: what designates them, and the codec of what follows (PS3.5 I, K).
+_DESIGNATIONS = {"ISO 2022 IR 58": (b"\x1b$)A", "gb2312"), "ISO 2022 IR 149": (b"\x1b$)C", "euc_kr")}
 _ESCAPE = re.compile(b"(" + b"|".join(re.escape(sequence) for sequence in ESCAPES) + b")")
 _DELIMITERS = re.compile(rb"([\r\n\t\f^=\\])")
-_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af〇]")
+HAN = r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af〇]"
+_HAN = re.compile(HAN)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def judge_charset(samples: Iterable[bytes], declared: Sequence[str]) -> tuple[st
 
     Many values together decide better than one: two Chinese characters alone may be valid UTF-8 by chance.
     """
-    terms = [_plain(term) for term in declared]
+    terms = [plain_term(term) for term in declared]
     first = next((term for term in terms if term in MULTI_BYTE), terms[0] if terms else "")
     loud = [sample for sample in samples if not sample.isascii() or b"\x1b" in sample]
     if not loud:
@@ -106,7 +109,7 @@ def judge_charset(samples: Iterable[bytes], declared: Sequence[str]) -> tuple[st
     if escaped:
         found = dict.fromkeys(ESCAPES[mark][1] for sample in escaped for mark in _ESCAPE.findall(sample))
         found.pop("ISO 2022 IR 6", None)
-        return "\\".join(found) or ASCII, not {_plain(term) for term in found} <= set(terms)
+        return "\\".join(found) or ASCII, not {plain_term(term) for term in found} <= set(terms)
     if first == UTF_8:
         if _all_read(loud, "utf_8"):
             return UTF_8, False
@@ -128,28 +131,37 @@ def judge_charset(samples: Iterable[bytes], declared: Sequence[str]) -> tuple[st
 def decode_as(raw: bytes, used: str, declared: Sequence[str] = ()) -> str:
     """Read bytes by a term that `judge_charset` named; what cannot be read becomes U+FFFD, NUL vanishes."""
     if b"\x1b" in raw:
-        text = _decode_escaped(raw, _plain(declared[0]) if declared else "")
+        text = _decode_escaped(raw, plain_term(declared[0]) if declared else "")
     elif raw.isascii():
         text = raw.decode("ascii")
     else:
-        term = _plain(used.split("\\")[-1])
+        term = plain_term(used.split("\\")[-1])
         if "2022" in used and declared:
-            term = _plain(declared[0]) if _plain(declared[0]) not in ("", ASCII) else term
+            term = plain_term(declared[0]) if plain_term(declared[0]) not in ("", ASCII) else term
         text = _decode_lenient(raw, CODECS.get(term, "gb18030"))
     return text.replace("\0", "")
 
 
 def encode_for(text: str, charset: str) -> bytes:
     """Write text in the character set that a peer asked for; what it cannot hold becomes a question mark."""
-    if charset == "ISO 2022 IR 58":
+    if charset in _DESIGNATIONS:
         # The designation is repeated after every delimiter, which resets it (PS3.5 K.2).
+        escape, codec = _DESIGNATIONS[charset]
         parts = re.split(r"([\r\n\t\f^=\\])", text)
         return b"".join(
-            part.encode("ascii") if part.isascii() else b"\x1b$)A" + part.encode("gb2312", "replace")
+            part.encode("ascii") if part.isascii() else escape + part.encode(codec, "replace")
             for part in parts
         )
-    codec = {"GBK": "gbk", "GB2312": "gb2312"}.get(charset, CODECS.get(_plain(charset), "ascii"))
-    return text.encode(codec, "replace")
+    return text.encode(writing_codec(charset), "replace")
+
+
+def writing_codec(charset: str) -> str:
+    """Python's name of what `encode_for` writes in this set; ASCII for one that nobody knows."""
+    if charset in _DESIGNATIONS:
+        return _DESIGNATIONS[charset][1]
+    # PS3.5 H: JIS X 0208 is switched to and back from within each value, as ISO-2022-JP does.
+    written = {"GBK": "gbk", "GB2312": "gb2312", "ISO 2022 IR 87": "iso2022_jp"}
+    return written.get(charset, CODECS.get(plain_term(charset), "ascii"))
 
 
 def pinyin_tokens(name: str) -> set[str]:
@@ -200,7 +212,7 @@ def _spellings(sounds: Iterable[str]) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _plain(term: str) -> str:
+def plain_term(term: str) -> str:
     """ISO 2022 IR 100, iso_ir 100 and "ISO IR 100" mean the same repertoire."""
     term = re.sub(r"[\s_-]+", " ", term.strip().upper())
     term = re.sub(r"^ISO (?:2022 )?IR ?(\d+)$", r"ISO_IR \1", term)

@@ -39,6 +39,10 @@ class Service(StrEnum):
 USUAL_SERVICES = tuple(service for service in Service if service is not Service.NOTIFY)
 
 
+# What a device may be declared to show: defined terms of PS3.3 C.12.1.1.2, and what Chinese vendors call GBK.
+CHARACTER_SETS = ("GB18030", "GBK", "ISO 2022 IR 58", "ISO_IR 192", "ISO_IR 100")
+
+
 class Institution(Base):
     """A hospital or health centre; its code is also the issuer of its patient IDs."""
 
@@ -62,6 +66,7 @@ class ApplicationEntity(Base):
     tls: Mapped[bool] = mapped_column(default=False, server_default=false())  # how we call it
     may: Mapped[list[str]]
     certificate_sha256: Mapped[str | None]
+    character_set: Mapped[str | None]  # what it can show, where its requests say something else
     is_active: Mapped[bool] = mapped_column(default=True)
 
 

@@ -74,6 +74,11 @@ ATTRIBUTES: dict[str, Attribute] = {
 }
 # Computed, not kept: they are returned, and the modalities are matched as well.
 MODALITIES_IN_STUDY = "ModalitiesInStudy"
+SOP_CLASSES_IN_STUDY = "SOPClassesInStudy"
+# The item of Issuer of Accession Number Sequence: the institution that the study came from.
+ISSUER_OF_ACCESSION_NUMBER = "LocalNamespaceEntityID"
+MATCHED = {*ATTRIBUTES, MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, ISSUER_OF_ACCESSION_NUMBER}
+NOTHING = '""'  # the value that matches none (PS3.4 C.2.2.2.7), where that was agreed
 
 
 def find(
@@ -87,6 +92,7 @@ def find(
     fuzzy: bool = False,
     relational: bool = False,
     combined: bool = False,
+    empty: bool = False,
 ) -> list[Dataset]:
     """Rows of `level` that match `keys` (keyword → matching string), as DICOM JSON with the attributes
     of this level and those above. `visible` is a condition over Study. Raises BadKey.
@@ -94,8 +100,11 @@ def find(
     Unknown keywords do not narrow the answer (PS3.4 C.2.2.1.3). The order is stable, for paging.
     `fuzzy`, `relational` and `combined` are what a peer may negotiate (PS3.4 C.5.1.1): names by their
     characters, pinyin and initials; keys of lower levels narrow too; ranges of date and time are one range.
+    With `empty` two quotation marks match what has no value, otherwise everything.
     """
-    wanted = conditions(level, keys, visible=visible, fuzzy=fuzzy, relational=relational, combined=combined)
+    wanted = conditions(
+        level, keys, visible=visible, fuzzy=fuzzy, relational=relational, combined=combined, empty=empty
+    )
     rows = session.execute(_query(level).where(*wanted).offset(offset).limit(limit)).all()
     return _ANSWERS[level](session, rows, visible)
 
@@ -120,17 +129,36 @@ def conditions(
     fuzzy: bool = False,
     relational: bool = False,
     combined: bool = False,
+    empty: bool = False,
 ) -> list[ColumnElement[bool]]:
     """Keys of the level and of those above narrow the answer; keys of lower levels only when `relational`."""
     found: list[tuple[Level, ColumnElement[bool]]] = [(Level.STUDY, visible)]
-    left = {keyword: value for keyword, value in keys.items() if value not in ("", "*", '""')}
+    universal = ("", "*") if empty else ("", "*", NOTHING)
+    left = {keyword: value for keyword, value in keys.items() if value not in universal}
     if combined and "-" in left.get("StudyDate", "") and "-" in left.get("StudyTime", ""):
         found.append((Level.STUDY, _moments(left.pop("StudyDate"), left.pop("StudyTime"))))
     for keyword, value in left.items():
         if keyword == MODALITIES_IN_STUDY:
             any_of = aliased(Series)  # the level's own series is another one
-            inside = exists().where(any_of.study_pk == Study.id, matches_text(any_of.modality, value))
+            same = exists().where(any_of.study_pk == Study.id, any_of.modality != "")
+            inside = (
+                ~same
+                if value == NOTHING
+                else exists().where(any_of.study_pk == Study.id, matches_text(any_of.modality, value))
+            )
             found.append((Level.STUDY, inside))
+        elif keyword == SOP_CLASSES_IN_STUDY:
+            some, its = aliased(Instance), aliased(Series)
+            classes = [one.strip() for one in value.split("\\")]
+            inside = (
+                select(some.id)
+                .join(its, its.id == some.series_pk)
+                .where(its.study_pk == Study.id, some.sop_class_uid.in_(classes))
+                .exists()
+            )
+            found.append((Level.STUDY, inside))
+        elif keyword == ISSUER_OF_ACCESSION_NUMBER:
+            found.append((Level.STUDY, matches_text(Study.institution_code, value)))
         elif (attribute := ATTRIBUTES.get(keyword)) is not None and (
             relational or _ORDER.index(attribute.level) <= _ORDER.index(level)
         ):
@@ -162,21 +190,29 @@ def _some_below(level: Level, wanted: list[tuple[Level, ColumnElement[bool]]]) -
     return inside.correlate(owner).exists()
 
 
-def conditions_on_patient(keys: Mapping[str, str], *, fuzzy: bool = False) -> list[ColumnElement[bool]]:
-    """The patient's keys alone, for queries that start from something else, such as the worklist's."""
-    return [
-        _match(ATTRIBUTES[keyword], value, fuzzy=fuzzy)
-        for keyword, value in keys.items()
-        if keyword in ATTRIBUTES
-        and ATTRIBUTES[keyword].level is Level.PATIENT
-        and value not in ("", "*", '""')
-    ]
+def conditions_on_patient(keys: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """The patient's keys alone, for queries that start from something else, such as the worklist's; a name
+    as it is written, or by its characters, pinyin or initials."""
+    found = []
+    for keyword, value in keys.items():
+        attribute = ATTRIBUTES.get(keyword)
+        if attribute is None or attribute.level is not Level.PATIENT or value in ("", "*", '""'):
+            continue
+        ways = [_match(attribute, value, fuzzy=False)]
+        if attribute.vr == "PN":
+            ways.append(_match(attribute, value, fuzzy=True))
+        found.append(or_(*ways))
+    return found
 
 
 def _match(attribute: Attribute, value: str, *, fuzzy: bool) -> ColumnElement[bool]:
     column = attribute.column
+    if value == NOTHING:
+        return column.is_(None) if attribute.vr in ("DA", "IS", "US") else column == ""
     if attribute.vr == "UI":
         return column.in_([one.strip() for one in value.split("\\")])
+    if "\\" in value:
+        return or_(*(_match(attribute, one, fuzzy=fuzzy) for one in value.split("\\") if one.strip()))
     if attribute.vr == "DA":
         return _date_range(attribute.keyword, column, value)
     if attribute.vr == "TM":
@@ -298,6 +334,7 @@ def _query(level: Level) -> Any:
             )
 
 
+AT_ONCE = 500  # studies in one list of a query
 Rows = Sequence[Any]
 
 
@@ -346,6 +383,25 @@ def _studies(session: Session, rows: Rows, _visible: ColumnElement[bool]) -> lis
     return found
 
 
+def add_sop_classes(session: Session, rows: list[Dataset]) -> None:
+    """SOP Classes in Study to each of these studies: a question of its own, for whoever asks."""
+    by_uid = {row["0020000D"]["Value"][0]: row for row in rows}
+    for row in rows:
+        row["00080062"] = {"vr": "UI", "Value": []}
+    uids = list(by_uid)
+    for start in range(0, len(uids), AT_ONCE):
+        found = (
+            select(Study.study_instance_uid, Instance.sop_class_uid)
+            .join(Series, Series.study_pk == Study.id)
+            .join(Instance, Instance.series_pk == Series.id)
+            .where(Study.study_instance_uid.in_(uids[start : start + AT_ONCE]))
+            .distinct()
+            .order_by(Instance.sop_class_uid)
+        )
+        for uid, sop_class_uid in session.execute(found):
+            by_uid[uid]["00080062"]["Value"].append(sop_class_uid)
+
+
 def _series(_session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
     return [_values(row) | _number("00201209", row[0].number_of_instances) for row in rows]
 
@@ -373,6 +429,9 @@ def _values(row: Any) -> Dataset:
         entity = entities.get(attribute.column.class_)
         if entity is not None:
             found[attribute.tag] = _element(attribute.vr, getattr(entity, attribute.column.key))
+    if (study := entities.get(Study)) is not None:
+        issuer = {"00400031": _element("UT", study.institution_code)}
+        found["00080051"] = {"vr": "SQ", "Value": [issuer]}  # Issuer of Accession Number Sequence
     return found
 
 

@@ -17,7 +17,7 @@ from storage.audit import Act
 from storage.conflicts import Decision
 from storage.database import Base
 from storage.faults import Fault, Mended
-from storage.institutions import ApplicationEntity, Service
+from storage.institutions import CHARACTER_SETS, ApplicationEntity, Service
 from storage.jobs import UNSAID, JobState
 from storage.unclaimed import Why
 from tests import audit_words
@@ -79,6 +79,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "critical-state": tuple(CriticalState),
     "speaks-for": ("study-uid", "accession-number", "patient-id", "name", "birth-date", "sex", "modality"),
     "service": tuple(Service),
+    "character-set": CHARACTER_SETS,
     "act": tuple(Act),
     "job-state": tuple(JobState),
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),

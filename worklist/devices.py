@@ -15,7 +15,7 @@ from storage import audit, changes
 from storage.audit import Act, AuditEvent
 from storage.changes import Topic
 from storage.imaging import Instance
-from storage.institutions import ApplicationEntity, Institution, Service
+from storage.institutions import CHARACTER_SETS, ApplicationEntity, Institution, Service
 from worklist.people import Role, Who, must_have
 from worklist.problems import Missing, Unacceptable
 
@@ -31,6 +31,7 @@ class Device:
     may: tuple[str, ...]
     tls: bool = False
     certificate_sha256: str | None = None
+    character_set: str | None = None
     is_active: bool = True
 
 
@@ -103,6 +104,7 @@ def _columns(device: Device) -> dict[str, object]:
         "may": list(device.may),
         "tls": device.tls,
         "certificate_sha256": device.certificate_sha256,
+        "character_set": device.character_set,
         "is_active": device.is_active,
     }
 
@@ -120,6 +122,8 @@ def _check(session: Session, device: Device) -> None:
         raise Unacceptable("one of the permissions does not exist")
     if device.certificate_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", device.certificate_sha256):
         raise Unacceptable("a certificate's SHA-256 has 64 hexadecimal digits")
+    if device.character_set not in (None, *CHARACTER_SETS):
+        raise Unacceptable("no such character set")
 
 
 def _is_host(host: str) -> bool:

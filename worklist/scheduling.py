@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, or_, select
@@ -14,28 +13,25 @@ from sqlalchemy.orm import Session
 from storage.database import utc_now
 from storage.imaging import Patient
 from storage.institutions import ApplicationEntity, Institution
-from storage.matching import BadKey, conditions_on_patient, matches_text, name_groups
-from worklist.orders import OPEN, ServiceRequest, person_name
+from storage.matching import BadKey, conditions_on_patient, matches_text
+from worklist.orders import OPEN, ServiceRequest
 from worklist.people import Practitioner
 from worklist.policy import Policy, read_policy
 from worklist.recognition_items import items_by_code
-
-Dataset = dict[str, Any]  # DICOM JSON
+from worklist.worklist_item import Dataset, Scheduled, attributes_of
 
 # An order that nobody made in a month is not offered to the devices any more.
 OFFERED_FOR = timedelta(days=30)
 MOST_ITEMS = 1000
-PREGNANCY_UNKNOWN = 4
 
 
-def worklist_items(
-    session: Session, entity: ApplicationEntity, keys: Mapping[str, str], *, fuzzy: bool = False
-) -> list[Dataset]:
+def worklist_items(session: Session, entity: ApplicationEntity, keys: Mapping[str, str]) -> list[Dataset]:
     """The open orders of the asking device's institution that match, the most urgent and oldest first.
 
     `keys`: keyword → matching string, those of the Scheduled Procedure Step Sequence among them.
-    An order that names a station is offered to that station and to whoever asks without a station.
-    `fuzzy` finds names by their characters, pinyin and initials. Raises BadKey.
+    An order that names a station is offered to that station and to whoever asks without a station. Names
+    are found as they are written, and by their characters, pinyin and initials: a person at the device
+    chooses among the answers. One more than MOST_ITEMS says that there are more. Raises BadKey.
     """
     policy = read_policy(session)
     now = utc_now()
@@ -47,11 +43,11 @@ def worklist_items(
             ServiceRequest.state.in_(OPEN),
             ServiceRequest.study_pk.is_(None),
             ServiceRequest.scheduled_at > now - OFFERED_FOR,
-            *conditions_on_patient(keys, fuzzy=fuzzy),
+            *conditions_on_patient(keys),
             *_conditions(keys, entity, policy),
         )
         .order_by(ServiceRequest.scheduled_at, ServiceRequest.id)
-        .limit(MOST_ITEMS)
+        .limit(MOST_ITEMS + 1)
     )
     institution = session.get(Institution, entity.institution_code)
     items = items_by_code(session)
@@ -68,14 +64,17 @@ def worklist_items(
         keys.get("ScheduledProcedureStepStartDate", ""), keys.get("ScheduledProcedureStepStartTime", "")
     )
     return [
-        _item(
-            order,
-            patient,
+        attributes_of(
+            Scheduled(
+                order,
+                patient,
+                starts=order.scheduled_at.astimezone(zone),
+                placed=order.placed_at.astimezone(zone),
+                requester=requesters.get(order.requester, ""),
+                institution=institution.name if institution else "",
+                item=items.get(order.item or ""),
+            ),
             entity,
-            description=items[order.item].name if order.item in items else _described(order),
-            requester=requesters.get(order.requester, ""),
-            institution=institution.name if institution else "",
-            policy=policy,
         )
         for order, patient in session.execute(query)
         if is_wanted(order.scheduled_at.astimezone(zone))
@@ -92,6 +91,7 @@ def _conditions(
         ("ScheduledProcedureStepID", ServiceRequest.accession_number),
         ("Modality", ServiceRequest.modality),
         ("StudyInstanceUID", ServiceRequest.study_instance_uid),
+        ("LocalNamespaceEntityID", ServiceRequest.issuer),
     ):
         if keys.get(keyword, "*") not in ("", "*"):
             found.append(matches_text(column, keys[keyword]))
@@ -146,66 +146,3 @@ def _clock(dates: str, times: str) -> Callable[[datetime], bool]:
         return (not first_day or (first_day, start) <= said) and (not last_day or said < (last_day, last))
 
     return of_the_span if is_range and dash else of_the_day
-
-
-def _item(
-    order: ServiceRequest,
-    patient: Patient,
-    entity: ApplicationEntity,
-    *,
-    description: str,
-    requester: str,
-    institution: str,
-    policy: Policy,
-) -> Dataset:
-    starts = order.scheduled_at.astimezone(ZoneInfo(policy.timezone))
-    step = _elements(
-        ("00080060", "CS", order.modality),
-        ("00400001", "AE", order.station_ae or entity.ae_title),
-        ("00400002", "DA", f"{starts:%Y%m%d}"),
-        ("00400003", "TM", f"{starts:%H%M%S}"),
-        ("00400006", "PN", ""),
-        ("00400007", "LO", description[:64]),
-        ("00400009", "SH", order.accession_number),
-        ("00400010", "SH", order.station_ae or entity.ae_title),
-        ("00400011", "SH", institution[:16]),
-        ("00400020", "CS", "ARRIVED"),
-    )
-    return _elements(
-        ("00080050", "SH", order.accession_number),
-        ("00080090", "PN", person_name(requester) if requester else ""),
-        ("00081110", "SQ", None),
-        ("00100010", "PN", patient.name),
-        ("00100020", "LO", patient.patient_id),
-        ("00100021", "LO", patient.issuer),
-        ("00100030", "DA", f"{patient.birth_date:%Y%m%d}" if patient.birth_date else ""),
-        ("00100040", "CS", patient.sex),
-        ("001021C0", "US", PREGNANCY_UNKNOWN if patient.sex == "F" else None),
-        ("00102000", "LO", ""),
-        ("00102110", "LO", ""),
-        ("001021B0", "LT", order.clinical_information[:10240]),
-        ("0020000D", "UI", order.study_instance_uid),
-        ("00321032", "PN", person_name(requester) if requester else ""),
-        ("00321060", "LO", description[:64]),
-        ("00401001", "SH", order.accession_number),
-        ("00401002", "LO", order.question[:64]),
-        ("00401003", "SH", {"stat": "STAT", "asap": "HIGH", "urgent": "HIGH"}.get(order.priority, "ROUTINE")),
-        ("00401400", "LT", order.question),
-        ("00380010", "LO", ""),
-        ("00380300", "LO", ""),
-        ("00380500", "LO", ""),
-    ) | {"00400100": {"vr": "SQ", "Value": [step]}}
-
-
-def _described(order: ServiceRequest) -> str:
-    return " ".join(filter(None, (order.modality, order.body_part)))
-
-
-def _elements(*rows: tuple[str, str, Any]) -> Dataset:
-    found: Dataset = {}
-    for tag, vr, value in rows:
-        if value is None or value == "":
-            found[tag] = {"vr": vr}
-        else:
-            found[tag] = {"vr": vr, "Value": [name_groups(value) if vr == "PN" else value]}
-    return found

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from reading_portal.dependencies import requires
 from reading_portal.pages.visit import Acting, Looking, Visit
 from reading_portal.pages.worklist import MODALITIES
-from storage.institutions import USUAL_SERVICES, ApplicationEntity, Institution, Service
+from storage.institutions import CHARACTER_SETS, USUAL_SERVICES, ApplicationEntity, Institution, Service
 from worklist.device_tests import ask_for_test, last_test, worklist_sample
 from worklist.devices import Device, add_device, all_devices, change_device, find_device, last_seen
 from worklist.people import Role
@@ -29,6 +29,7 @@ class DeviceForm(BaseModel):
     may: list[str] = []
     tls: bool = False
     certificate_sha256: str = ""
+    character_set: str = ""
     is_active: bool = False
 
 
@@ -91,6 +92,7 @@ def _device(form: DeviceForm) -> Device:
         may=tuple(form.may),
         tls=form.tls,
         certificate_sha256=form.certificate_sha256.replace(":", "").strip().lower() or None,
+        character_set=form.character_set or None,
         is_active=form.is_active,
     )
 
@@ -105,6 +107,7 @@ def _shown(row: ApplicationEntity) -> DeviceForm:
         may=list(row.may),
         tls=row.tls,
         certificate_sha256=row.certificate_sha256 or "",
+        character_set=row.character_set or "",
         is_active=row.is_active,
     )
 
@@ -134,5 +137,6 @@ def _form(visit: Visit, form: DeviceForm, *, is_new: bool, problem: str = "", st
         problem=problem,
         places=places,
         services=list(Service),
+        character_sets=CHARACTER_SETS,
         modalities=MODALITIES,
     )

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
+from dicom_node import find
 from dicom_node.negotiation import grant
 from tests.dicom_node.devices import CT, a_ct, associated, dcmtk, encoded, send
 from tests.dicom_node.test_query_retrieve import PATIENT_FIND, STUDY_FIND, query
@@ -84,7 +86,7 @@ def test_two_ranges_are_two_conditions_unless_agreed_otherwise(node, three):
     assert findscu(node, "StudyDate=20261105-20261107", "StudyTime=1300-1500") == ["P002"]
 
 
-def negotiated(node, asked, *, uid=STUDY_FIND, information=b"\1\1\1\1\1"):
+def negotiated(node, asked, *, uid=STUDY_FIND, information=b"\1" * 7):
     """What was granted, and the patient IDs of the answers to `asked`."""
     item = SOPClassExtendedNegotiation()
     item.sop_class_uid, item.service_class_application_information = uid, information
@@ -106,15 +108,19 @@ def negotiated(node, asked, *, uid=STUDY_FIND, information=b"\1\1\1\1\1"):
         ({"StudyDate": "20261105-20261107", "StudyTime": "100000-190001"}, ["P002", "P003"]),
         ({"StudyDate": "20261105-20261107", "StudyTime": "090000-180000"}, ["P001", "P002"]),
         ({"StudyDate": "-20261106", "StudyTime": "-120000"}, ["P001"]),
+        ({"StudyDate": "", "StudyID": '""'}, ["P001", "P002", "P003"]),
+        ({"PatientSex": '""'}, []),
+        ({"PatientID": ["P001", "P003"]}, ["P001", "P003"]),
+        ({"PatientName": ["LI*", "WANG*"]}, ["P002", "P003"]),
     ],
 )
 def test_what_was_negotiated_is_honoured(node, three, keys, expected):
-    asked = query("STUDY", PatientID="", **keys)
+    asked = query("STUDY", **{"PatientID": "", **keys})
     asked.SpecificCharacterSet = "ISO_IR 192"
 
     granted, found = negotiated(node, asked)
 
-    assert granted == {STUDY_FIND: b"\1\1\1\0\0"}
+    assert granted == {STUDY_FIND: b"\1\1\1\0\0\1\1"}
     assert found == expected
 
 
@@ -158,5 +164,64 @@ def test_an_option_is_granted_to_whoever_may_use_it_and_to_the_length_that_was_a
 
     granted = grant(asked, ["find"])
 
-    assert granted == {STUDY_FIND: b"\1", PATIENT_FIND: b"\0\0\1\0\0\0"}
+    assert granted == {STUDY_FIND: b"\1", PATIENT_FIND: b"\0\0\1\0\0\1"}
     assert grant(asked, ["worklist"]) == {WORKLIST: b"\1\1\1\0"}
+
+
+def answers(node, **keys):
+    """Statuses and datasets of one query at the study level."""
+    with associated(node, (STUDY_FIND, [IMPLICIT])) as association:
+        said = list(association.send_c_find(query("STUDY", **keys), STUDY_FIND))
+    return [int(status.Status) for status, _ in said], [one for _, one in said if one is not None]
+
+
+@pytest.mark.parametrize(
+    ("keys", "pending"),
+    [
+        ({"PatientID": "P001", "StudyDescription": "", "ModalitiesInStudy": "CT"}, 0xFF00),
+        ({"PatientID": "P001", "RetrieveAETitle": "", "InstanceAvailability": ""}, 0xFF00),
+        ({"PatientID": "P001", "PatientWeight": ""}, 0xFF01),  # not held at all
+        ({"PatientID": "P001", "NumberOfStudyRelatedInstances": "1"}, 0xFF01),  # held, not matched
+    ],
+)
+def test_an_optional_key_that_is_not_supported_is_said_to_be(node, three, keys, pending):
+    statuses, (found,) = answers(node, **keys)
+
+    assert statuses == [pending, 0]
+    assert "PatientWeight" not in found
+
+
+def test_what_a_study_is_made_of_is_told_and_matched(node, three):
+    mr = "1.2.840.10008.5.1.4.1.1.4"
+
+    _, (found,) = answers(node, PatientID="P003", SOPClassesInStudy="")
+    _, with_ct = answers(node, PatientID="", SOPClassesInStudy=CT)
+    _, with_mr = answers(node, PatientID="", SOPClassesInStudy=mr)
+
+    assert found.SOPClassesInStudy == CT
+    assert (len(with_ct), with_mr) == (3, [])
+
+
+@pytest.mark.parametrize(("issuer", "ids"), [("T01", ["P001", "P002", "P003"]), ("T02", []), ("T0?", None)])
+def test_a_key_inside_a_sequence_is_matched(node, three, issuer, ids):
+    item = Dataset()
+    item.LocalNamespaceEntityID = issuer
+
+    statuses, found = answers(node, PatientID="", IssuerOfAccessionNumberSequence=[item])
+
+    assert statuses[-1] == 0
+    assert sorted(one.PatientID for one in found) == (ids if ids is not None else ["P001", "P002", "P003"])
+    assert {one.IssuerOfAccessionNumberSequence[0].LocalNamespaceEntityID for one in found} <= {"T01"}
+
+
+def test_two_quotation_marks_match_everything_unless_agreed_otherwise(node, three):
+    assert findscu(node, 'PatientSex=""') == ["P001", "P002", "P003"]
+
+
+def test_an_answer_that_was_cut_off_does_not_say_that_it_is_all(node, three, monkeypatch):
+    monkeypatch.setattr(find, "MOST_MATCHES", 2)
+
+    statuses, found = answers(node, PatientID="")
+
+    assert len(found) == 2
+    assert statuses[-1] == 0xA700

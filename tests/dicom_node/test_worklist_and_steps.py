@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from sqlalchemy import select
 
 from dicom_node.node import build_node
@@ -133,20 +132,6 @@ def test_a_device_asks_for_its_hours_as_its_operators_see_them(node, step, sees)
     place(node, scheduled_at=datetime(2026, 11, 22, 2, 30, tzinfo=UTC))  # half past ten in Shanghai
 
     assert bool(worklist(node, asked(**step))) is sees
-
-
-def test_a_name_is_found_by_its_initials_where_that_was_agreed(node):
-    place(node)
-    query = asked()
-    query.PatientName = "zs"
-    item = SOPClassExtendedNegotiation()
-    item.sop_class_uid, item.service_class_application_information = WORKLIST, b"\1\1\1"
-
-    with associated(node, (WORKLIST, [IMPLICIT]), ext_neg=[item]) as association:
-        answers = [one for _, one in association.send_c_find(query, WORKLIST) if one is not None]
-
-    assert len(answers) == 1
-    assert worklist(node, query) == []
 
 
 def begin(study_instance_uid="1.2.3", accession_number="A100", status="IN PROGRESS"):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.instances import Kept, Outcome
-from storage.matching import BadKey
+from storage.ranges import BadKey
 from storage.rejections import InstanceRejected, Unacceptable
 from worklist.performed_steps import StepEnded, StepExists, StepUnacceptable, StepUnknown
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, exists, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from storage.identity import name_matches
 from storage.imaging import Instance, Patient, Series, Study
+from storage.ranges import BadKey, date_range, moments, time_range
 
 Column = InstrumentedAttribute[Any]
 Dataset = dict[str, Any]  # DICOM JSON
@@ -27,10 +27,6 @@ class Level(StrEnum):
 
 
 _ORDER = list(Level)
-
-
-class BadKey(ValueError):
-    """A matching key that cannot be understood; the message names its keyword."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def conditions(
     universal = ("", "*") if empty else ("", "*", NOTHING)
     left = {keyword: value for keyword, value in keys.items() if value not in universal}
     if combined and "-" in left.get("StudyDate", "") and "-" in left.get("StudyTime", ""):
-        found.append((Level.STUDY, _moments(left.pop("StudyDate"), left.pop("StudyTime"))))
+        found.append((Level.STUDY, moments(left.pop("StudyDate"), left.pop("StudyTime"))))
     for keyword, value in left.items():
         if keyword == MODALITIES_IN_STUDY:
             any_of = aliased(Series)  # the level's own series is another one
@@ -214,9 +210,9 @@ def _match(attribute: Attribute, value: str, *, fuzzy: bool) -> ColumnElement[bo
     if "\\" in value:
         return or_(*(_match(attribute, one, fuzzy=fuzzy) for one in value.split("\\") if one.strip()))
     if attribute.vr == "DA":
-        return _date_range(attribute.keyword, column, value)
+        return date_range(attribute.keyword, column, value)
     if attribute.vr == "TM":
-        return _time_range(attribute.keyword, column, value)
+        return time_range(attribute.keyword, column, value)
     if attribute.vr == "PN":
         if fuzzy and attribute.keyword == "PatientName":
             return name_matches(value.replace("*", " "))
@@ -255,51 +251,6 @@ def _name(column: Column, value: str) -> ColumnElement[bool]:
             )
     # A query that states several groups is answered by any of them: the stored one may have fewer.
     return or_(*ways) if ways else Patient.id == Patient.id
-
-
-def _date_range(keyword: str, column: Column, value: str) -> ColumnElement[bool]:
-    start, dash, end = value.strip().partition("-")
-    if not dash:
-        return column == _date(keyword, start)
-    return and_(
-        *([column >= _date(keyword, start)] if start else []),
-        *([column <= _date(keyword, end)] if end else []),
-    )
-
-
-def _date(keyword: str, text: str) -> date:
-    try:
-        # The old form with dots is in PS3.5 6.2 for reading.
-        return datetime.strptime(text.strip().replace(".", ""), "%Y%m%d").date()
-    except ValueError:
-        raise BadKey(f"{keyword} is a date or a range of dates, YYYYMMDD-YYYYMMDD") from None
-
-
-def _time_range(keyword: str, column: Column, value: str) -> ColumnElement[bool]:
-    """TM values sort as text: 10, 1030 and 103000.5 are prefixes of the moments that they mean."""
-    start, dash, end = (part.strip().replace(":", "") for part in value.partition("-"))
-    if not re.fullmatch(r"[\d.]*", start + end):
-        raise BadKey(f"{keyword} is a time or a range of times, HHMMSS-HHMMSS")
-    if not dash:
-        return and_(column >= start, column < start + "~")
-    return and_(*([column >= start] if start else []), *([column < end + "~"] if end else []))
-
-
-def _moments(dates: str, times: str) -> ColumnElement[bool]:
-    """Two ranges that are one (PS3.4 C.2.2.2.5.1): from the first day's time to the last day's."""
-    first, _, last = (part.strip() for part in dates.partition("-"))
-    start, _, end = (part.strip().replace(":", "") for part in times.partition("-"))
-    if not re.fullmatch(r"[\d.]*", start + end):
-        raise BadKey("StudyTime is a time or a range of times, HHMMSS-HHMMSS")
-    found = []
-    if first:
-        day = _date("StudyDate", first)
-        found.append(or_(Study.study_date > day, and_(Study.study_date == day, Study.study_time >= start)))
-    if last:
-        day = _date("StudyDate", last)
-        until = end + "~" if end else "~"
-        found.append(or_(Study.study_date < day, and_(Study.study_date == day, Study.study_time < until)))
-    return and_(*found) if found else Study.id == Study.id
 
 
 def _query(level: Level) -> Any:

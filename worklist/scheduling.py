@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from storage.database import utc_now
 from storage.imaging import Patient
 from storage.institutions import ApplicationEntity, Institution
-from storage.matching import BadKey, conditions_on_patient, matches_text
+from storage.matching import conditions_on_patient, matches_text
+from storage.ranges import BadKey
 from worklist.orders import OPEN, ServiceRequest
 from worklist.people import Practitioner
 from worklist.policy import Policy, read_policy

@@ -14,8 +14,9 @@ from reading_portal.viewing import note_query
 from storage.audit import Act
 from storage.imaging import Instance, Series, Study
 from storage.instance_headers import PLACE, HeaderPlace, attributes_of
-from storage.matching import ATTRIBUTES, BadKey, Level, find
+from storage.matching import ATTRIBUTES, Level, find
 from storage.objects import ObjectStore
+from storage.ranges import BadKey
 from worklist.people import visible_to
 
 router = APIRouter()

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,7 @@ class Node:
         pynetdicom._config.LOG_HANDLER_LEVEL = "none"
         for library in ("pynetdicom", "pydicom"):
             logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+            warnings.filterwarnings("ignore", module=rf"{library}\.")
         pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
         self.spool.mkdir(parents=True, exist_ok=True)
         heal(self.database, self.objects)  # before anybody asks for what a power cut has hidden

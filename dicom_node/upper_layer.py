@@ -19,6 +19,7 @@ import traceback
 from typing import Any
 
 from pynetdicom import dul, transport
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
 
 log = logging.getLogger("reading_center.dicom")
@@ -140,8 +141,10 @@ class Reactor(dul.DULServiceProvider):
                 return
             self.state_machine.do_action(event)
         except Exception as error:
-            # ValueError and OSError are the peer's fault. No message: it may quote what was sent.
-            if not isinstance(error, ValueError | OSError):
+            # ValueError and OSError are the peer's fault, and so is an answer of ours that comes when the
+            # association has been broken off: the table has no place for it. No message: it may quote what
+            # was sent.
+            if not isinstance(error, ValueError | OSError | InvalidEventError):
                 frames = "".join(traceback.format_tb(error.__traceback__)[-2:])
                 log.info("association aborted: %s\n%s", type(error).__name__, frames)
             self._give_up()

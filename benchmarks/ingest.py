@@ -44,6 +44,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 AT_ITS_BEST = {**os.environ, "TCP_NODELAY": "1"}
 LOADS = {"CT": "T01_CT", "ECG": "T01_ECG", "DX": "T01_CT"}  # and the device that sends it
 MOST = {"DX": 24}  # 20 MB each
+ARCHIVE = """
+[[devices]]
+ae_title = "{ae_title}"
+institution = "T01"
+modality = ""
+host = "127.0.0.1"
+port = {port}
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,8 @@ def _drawn(load: str, number: int) -> Iterator[Any]:
 
 
 @contextmanager
-def our_node(folder: Path) -> Iterator[Server]:
+def our_node(folder: Path, *, destination: tuple[str, int] | None = None) -> Iterator[Server]:
+    """The node alone; `destination` is an archive's AE title and port, for what is moved to it."""
     data = folder / "data"
     data.mkdir()
     url = f"sqlite:///{data / 'center.sqlite'}"
@@ -95,6 +104,8 @@ def our_node(folder: Path) -> Iterator[Server]:
     database = Database(url)
     settle_the_county(database)
     apply(database, QUIET.format(seconds=20))
+    if destination is not None:
+        apply(database, ARCHIVE.format(ae_title=destination[0], port=destination[1]))
     database.dispose()
     port = free_port()
     words = ("node", "--dicom-port", str(port), "--dicom-tls-port", "0")
@@ -104,7 +115,7 @@ def our_node(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[Server]:
+def orthanc(folder: Path, *, destination: tuple[str, int] | None = None) -> Iterator[Server]:
     port = free_port()
     configuration = {
         "Name": "benchmark",
@@ -115,6 +126,10 @@ def orthanc(folder: Path) -> Iterator[Server]:
         "DicomAet": "ORTHANC",
         "Plugins": [],
     }
+    if destination is not None:
+        title, its_port = destination
+        configuration["DicomModalities"] = {title: [title, "127.0.0.1", its_port]}
+        configuration["DicomAlwaysAllowGet"] = configuration["DicomAlwaysAllowMove"] = True
     file = folder / "orthanc.json"
     file.write_text(json.dumps(configuration))
     process = start(["Orthanc", file], log=folder / "orthanc.log", env=AT_ITS_BEST, cwd=folder)

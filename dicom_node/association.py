@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from pynetdicom.transport import AddressInformation
 
 from dicom_node.contexts import Offer, supported_contexts
 from dicom_node.gatekeeper import Admitted
+from dicom_node.line import Line, PeerGone
 from dicom_node.messages import Messages
 from dicom_node.negotiation import grant
-from dicom_node.proposal import abstract_syntaxes
+from dicom_node.proposal import Agreed, abstract_syntaxes
 from dicom_node.upper_layer import IDLE_LOOK, MAXIMUM_PDU, PeerSocket, Reactor
 
 IDLE_SECONDS = 120.0
-ANSWER_SECONDS = 60.0  # for a peer to answer a sub-operation of ours
+ANSWER_SECONDS = 60.0  # for a peer to answer a request of ours
 STUDIES_NOTED = 50
 
 
@@ -49,7 +50,7 @@ class PeerAssociation(Association):
         self._news = threading.Event()
         self._errands: deque[Callable[[], None]] = deque()
         self._early: deque[tuple[int, Any]] = deque()  # requests that came while we awaited an answer
-        self.dul = Reactor(self, self._news)
+        self._reactor = self.dul = Reactor(self, self._news)
         self._messages = self.dimse = Messages(self, spool)
         self.acse_timeout, self.dimse_timeout, self.network_timeout = 10.0, ANSWER_SECONDS, IDLE_SECONDS
 
@@ -106,6 +107,41 @@ class PeerAssociation(Association):
             elif message.MessageIDBeingRespondedTo is None:
                 self._early.append((came_on, message))
         return None
+
+    @contextlib.contextmanager
+    def line(self) -> Iterator[Line]:
+        """The socket itself while a request is served, in the association's own thread. Raises PeerGone.
+
+        Whatever the peer says meanwhile that is no answer to us is served afterwards.
+        """
+        if not self._reactor.lend():
+            raise PeerGone("the association has ended")
+        connection = self.dul.socket
+        assert isinstance(connection, PeerSocket)
+        try:
+            if connection.socket is None or self.dul.peek_next_pdu() is not None:
+                raise PeerGone("the association has ended")
+            line = Line(
+                connection.socket,
+                first=connection.taken_back(),
+                is_wanted=lambda: not (self._sent_abort or self._kill),
+                stray=self._messages.take,
+            )
+            try:
+                yield line
+            finally:
+                connection.give_back(line.leave())
+        finally:
+            self._reactor.take_back()
+
+    @property
+    def storage_contexts(self) -> list[Agreed]:
+        """In which we may send to the peer: it is the SCP of these."""
+        return [
+            Agreed(context.context_id or 0, str(context.abstract_syntax), str(context.transfer_syntax[0]), 0)
+            for context in self.accepted_contexts
+            if context.as_scu
+        ]
 
     def run_reactor(self) -> None:
         try:

@@ -1,26 +1,32 @@
-"""Command sets (PS3.7 6.3.1, E): read and written without a dataset, for the receiving path."""
+"""Command sets (PS3.7 6.3.1, E): read and written without a dataset, where images come in and go out."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage.uids import is_uid
 
-C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
+C_STORE_RQ, C_GET_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0021, 0x0030, 0x0FFF
 RESPONSE = 0x8000
 NO_DATASET = 0x0101
 LONGEST_COMMAND = 16 << 10
 
 _GROUP_LENGTH, _CLASS, _FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
-_DATASET_TYPE, _STATUS, _COMMENT, _INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
+_PRIORITY, _DATASET_TYPE, _STATUS, _COMMENT, _INSTANCE = 0x0700, 0x0800, 0x0900, 0x0902, 0x1000
+_ORIGINATOR, _ORIGINATOR_MESSAGE = 0x1030, 0x1031
+_REMAINING, _COMPLETED, _FAILED, _WARNING = 0x1020, 0x1021, 0x1022, 0x1023
+_WITH_DATASET, _MEDIUM = 0, 0
 _head = struct.Struct("<HHL")
 _pdv = struct.Struct(">BBLLBB")
 
 
-@dataclass(frozen=True)
-class Command:
-    """A request: what is wanted, of which class and instance, and whether a dataset follows."""
+class Command(NamedTuple):
+    """A request: what is wanted, of which class and instance, and whether a dataset follows.
+
+    Of a response `message_id` is the one responded to, and `status` what came of it; it names nothing.
+    """
 
     field: int
     message_id: int
@@ -28,6 +34,7 @@ class Command:
     sop_class_uid: str
     sop_instance_uid: str
     is_response: bool
+    status: int | None = None
 
 
 def read_command(data: bytes) -> Command:
@@ -45,13 +52,15 @@ def read_command(data: bytes) -> Command:
         at += length
     try:
         field = _number(found[_FIELD])
+        is_response = bool(field & RESPONSE) or _MESSAGE_ID not in found
         return Command(
             field,
             _number(found[_MESSAGE_ID]) if _MESSAGE_ID in found else _number(found[_RESPONDED_TO]),
             _number(found[_DATASET_TYPE]) != NO_DATASET,
-            _text(found.get(_CLASS, b"")),
-            _text(found.get(_INSTANCE, b"")),
-            bool(field & RESPONSE) or _MESSAGE_ID not in found,
+            "" if is_response else _text(found.get(_CLASS, b"")),
+            "" if is_response else _text(found.get(_INSTANCE, b"")),
+            is_response,
+            _number(found[_STATUS]) if _STATUS in found else None,
         )
     except KeyError:
         raise ValueError("the command set lacks an element that every one has") from None
@@ -70,6 +79,66 @@ def response(command: Command, context_id: int, status: int, comment: str = "") 
         elements.append(_padded(_COMMENT, comment.encode("ascii", "replace"), b" "))
     if command.sop_instance_uid:
         elements.append(_uid(_INSTANCE, command.sop_instance_uid))
+    return _framed(context_id, elements)
+
+
+def store_request(
+    context_id: int,
+    message_id: int,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    originator: tuple[str, int] | None = None,
+) -> bytes:
+    """The P-DATA-TF of a C-STORE request (PS3.7 9.3.1.1); `originator` is the C-MOVE that it belongs to."""
+    elements = [
+        _uid(_CLASS, sop_class_uid),
+        _short(_FIELD, C_STORE_RQ),
+        _short(_MESSAGE_ID, message_id),
+        _short(_PRIORITY, _MEDIUM),
+        _short(_DATASET_TYPE, _WITH_DATASET),
+        _uid(_INSTANCE, sop_instance_uid),
+    ]
+    if originator is not None:
+        elements.append(_padded(_ORIGINATOR, originator[0].encode("ascii"), b" "))
+        elements.append(_short(_ORIGINATOR_MESSAGE, originator[1]))
+    return _framed(context_id, elements)
+
+
+@dataclass(frozen=True)
+class SubOperationCounts:
+    """PS3.7 9.1.3.1; `remaining` is None in final answers other than "cancelled"."""
+
+    remaining: int | None
+    completed: int
+    failed: int
+    warning: int
+
+
+def retrieve_response(
+    field: int,
+    context_id: int,
+    message_id: int,
+    sop_class_uid: str,
+    status: int,
+    counts: SubOperationCounts,
+) -> bytes:
+    """The P-DATA-TF that answers a C-MOVE or C-GET request, `field`, without an identifier."""
+    elements = [
+        _uid(_CLASS, sop_class_uid),
+        _short(_FIELD, field | RESPONSE),
+        _short(_RESPONDED_TO, message_id),
+        _short(_DATASET_TYPE, NO_DATASET),
+        _short(_STATUS, status),
+    ]
+    if counts.remaining is not None:
+        elements.append(_short(_REMAINING, counts.remaining))
+    elements.append(_short(_COMPLETED, counts.completed))
+    elements.append(_short(_FAILED, counts.failed))
+    elements.append(_short(_WARNING, counts.warning))
+    return _framed(context_id, elements)
+
+
+def _framed(context_id: int, elements: list[bytes]) -> bytes:
     body = b"".join(elements)
     body = _head.pack(0, _GROUP_LENGTH, 4) + struct.pack("<L", len(body)) + body
     return _pdv.pack(4, 0, len(body) + 6, len(body) + 2, context_id, 3) + body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dicom_node import association, gatekeeper, listener, messages, outgoing, upper_layer
+from dicom_node import association, gatekeeper, listener, messages, storage_user, upper_layer
 from dicom_node.answering import ANSWERED_IN
 from dicom_node.contexts import (
     INSTANCE_AVAILABILITY_NOTIFICATION,
@@ -28,7 +28,7 @@ LIMITS = {
     "Of these, for addresses of declared devices": f"{listener.RESERVED_FOR_KNOWN}",
     "For one PDU to arrive whole": f"{upper_layer.PDU_SECONDS:.0f} s",
     "Idle association": f"{association.IDLE_SECONDS:.0f} s",
-    "Answer of a peer to us": f"{outgoing.ANSWER_SECONDS:.0f} s",
+    "Answer of a peer to us": f"{storage_user.ANSWER_SECONDS:.0f} s",
     "Associations in all": f"{gatekeeper.MOST_ASSOCIATIONS}",
     "Of these, for devices known by address or certificate": f"{gatekeeper.RESERVED_FOR_KNOWN}",
     "Associations from one address (unless a certificate is declared)": f"{gatekeeper.SHARE_PER_ADDRESS}",

@@ -10,15 +10,15 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dicom_node import availability, commitment, device_test, outgoing, sub_operations
-from dicom_node.contexts import EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from dicom_node.fitting import best_context, fit
+from dicom_node import availability, commitment, device_test, outgoing
+from dicom_node.contexts import EXPLICIT_LITTLE
+from dicom_node.fitting import Departing, WrittenDataset
+from dicom_node.own_proposal import plans_for
 from dicom_node.statuses import is_success, is_warning
 from dicom_node.structured_report import Evidence, ReportArtefact, as_file, report_objects
 from storage import audit
@@ -90,10 +90,10 @@ def deliver_report(database: Database, objects: ObjectStore, settings: Settings,
     travelling = _travelling(database, objects, job)
     title = str(job.payload["ae_title"])
     device = _device(database, title)
-    proposals = [(str(one.SOPClassUID), [EXPLICIT_LITTLE, IMPLICIT_LITTLE]) for one in travelling.objects]
-    with outgoing.associated(settings, device, proposals) as association:
-        for number, dataset in enumerate(travelling.objects, start=1):
-            status = _store(association, dataset, number)
+    (plan,) = plans_for((str(one.SOPClassUID), EXPLICIT_LITTLE) for one in travelling.objects)
+    with outgoing.storing(settings, device, plan.contexts) as user:
+        for dataset in travelling.objects:
+            status = user.store(_departing(dataset))
             if not (is_success(status) or is_warning(status)):
                 raise NotDelivered(f"{title} answered {status:04X}")
     with database.transaction() as session:
@@ -108,26 +108,14 @@ def deliver_report(database: Database, objects: ObjectStore, settings: Settings,
         )
 
 
-def _store(association: Any, dataset: Dataset, number: int) -> int:
+def _departing(dataset: Dataset) -> Departing:
     whole = as_file(dataset)
-    context = best_context(
-        association.accepted_contexts,
-        sop_class_uid=str(dataset.SOPClassUID),
-        transfer_syntax_uid=EXPLICIT_LITTLE,
-    )
-    raw = fit(
-        whole[_start_of_dataset(whole) :],
-        transfer_syntax_uid=EXPLICIT_LITTLE,
-        accepted=str(context.transfer_syntax[0]),
-        sop_class_uid=str(dataset.SOPClassUID),
-    )
-    return sub_operations.store(
-        association,
-        context,
-        sop_class_uid=str(dataset.SOPClassUID),
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        dataset=raw,
-        message_id=number,
+    start = _start_of_dataset(whole)
+    return Departing(
+        str(dataset.SOPClassUID),
+        str(dataset.SOPInstanceUID),
+        EXPLICIT_LITTLE,
+        WrittenDataset(memoryview(whole)[start:]),
     )
 
 

@@ -6,8 +6,10 @@ import io
 from typing import Any
 
 from dicom_node.association import PeerAssociation
+from dicom_node.command_set import C_GET_RQ, C_MOVE_RQ, SubOperationCounts, retrieve_response
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.identifiers import encode
+from dicom_node.line import Line
 from dicom_node.negotiation import Options, options
 from dicom_node.statuses import Status, WrongRequest, is_pending
 from storage.attributes import encoding_of, to_dicom_json
@@ -17,6 +19,8 @@ from storage.institutions import ApplicationEntity, Service
 MAXIMUM_IDENTIFIER = 1 << 20
 # What carries the dataset of an answer, by the kind of message (PS3.7 9.1, 10.1).
 ANSWERED_IN = {"N_CREATE": "AttributeList", "N_SET": "AttributeList", "N_ACTION": "ActionReply"}
+
+RETRIEVE_FIELDS = {"C_MOVE": C_MOVE_RQ, "C_GET": C_GET_RQ}
 
 
 class Exchange:
@@ -91,13 +95,51 @@ class Exchange:
             )
             setattr(response, ANSWERED_IN.get(kind, "Identifier"), io.BytesIO(raw))
         self.association.dimse.send_msg(response, self.context_id)
+        self._note(status)
+
+    def answer_counts(
+        self, status: Status, counts: SubOperationCounts, *, dataset: dict[str, Any] | None = None
+    ) -> None:
+        """An answer to a C-MOVE or C-GET."""
+        fields: dict[str, Any] = {}
+        if counts.remaining is not None:
+            fields["NumberOfRemainingSuboperations"] = counts.remaining
+        self.answer(
+            status,
+            dataset=dataset,
+            NumberOfCompletedSuboperations=counts.completed,
+            NumberOfFailedSuboperations=counts.failed,
+            NumberOfWarningSuboperations=counts.warning,
+            **fields,
+        )
+
+    def answer_on(self, line: Line, status: Status, counts: SubOperationCounts) -> None:
+        """The same without an identifier, while the line is lent. Raises PeerGone."""
+        line.send(
+            retrieve_response(
+                RETRIEVE_FIELDS[type(self.request).__name__],
+                self.context_id,
+                self.request.MessageID,
+                str(self.request.AffectedSOPClassUID),
+                status,
+                counts,
+            )
+        )
+        self._note(status)
+
+    def _note(self, status: Status | int) -> None:
         if not is_pending(status):
             self.status = int(status)
-            self.association.counts[f"{kind.replace('_', '-')} {int(status):04X}"] += 1
+            kind = type(self.request).__name__.replace("_", "-")
+            self.association.counts[f"{kind} {int(status):04X}"] += 1
 
     @property
     def is_cancelled(self) -> bool:
         return self.request.MessageID in self.association.dimse.cancel_req
+
+    def is_cancelled_on(self, line: Line) -> bool:
+        """The same while the line is lent."""
+        return self.is_cancelled or self.request.MessageID in line.cancelled
 
     @property
     def is_alive(self) -> bool:

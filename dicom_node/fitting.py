@@ -3,38 +3,113 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 from pydicom import dcmread
 from pydicom.uid import UID
 
 from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicom_node.proposal import Agreed
+from storage.objects import ObjectStore, filled
 from storage.part10 import meta_bytes
 
 NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, "1.2.840.10008.1.2.1.99"}
+
+
+# It is re-encoded in memory, several times over.
+MOST_RE_ENCODED = 512 << 20
 
 
 class CannotFit(ValueError):
     """The peer accepted no transfer syntax that this object can be given in."""
 
 
-def best_context(contexts: Iterable[Any], *, sop_class_uid: str, transfer_syntax_uid: str) -> Any:
-    """The accepted context that fits best: the stored syntax, else an uncompressed one. Raises CannotFit."""
-    fitting = [context for context in contexts if context.abstract_syntax == sop_class_uid and context.as_scu]
-    for context in fitting:
-        if context.transfer_syntax[0] == transfer_syntax_uid:
-            return context
-    for context in fitting:
-        if context.transfer_syntax[0] in (EXPLICIT_LITTLE, IMPLICIT_LITTLE):
-            return context
-    raise CannotFit("no presentation context fits")
+class Dataset(Protocol):
+    """The bytes of a dataset, from the first to the last."""
+
+    length: int
+
+    def read_into(self, pieces: Sequence[memoryview]) -> int:
+        """Fill one piece after the other with what comes next; how many bytes that were."""
+
+    def close(self) -> None:
+        """No more is read."""
 
 
-def fit(dataset: bytes, *, transfer_syntax_uid: str, accepted: str, sop_class_uid: str) -> bytes:
-    """The dataset in the accepted syntax; the same bytes where it is the stored one. Raises CannotFit."""
-    if accepted == transfer_syntax_uid:
-        return dataset
+@dataclass(frozen=True)
+class Departing:
+    """A dataset on its way out, encoded as `transfer_syntax_uid`."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    dataset: Dataset
+
+
+class StoredDataset:
+    """As it was sent to us: what stands in an object behind preamble and meta information."""
+
+    def __init__(self, objects: ObjectStore, key: str, offset: int, length: int) -> None:
+        self.length = length
+        self._objects, self._key, self._offset = objects, key, offset
+        self._stream: BinaryIO | None = None  # of one that is read in several goes
+
+    def read_into(self, pieces: Sequence[memoryview]) -> int:
+        if self._stream is None:
+            if sum(map(len, pieces)) == self.length:
+                return self._objects.read_into(self._key, self._offset, pieces)
+            self._stream = self._objects.open_range(self._key, self._offset)
+        return filled(pieces, self._stream)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+class WrittenDataset:
+    """In memory."""
+
+    def __init__(self, whole: bytes | memoryview) -> None:
+        self.length = len(whole)
+        self._stream = io.BytesIO(whole)
+
+    def read_into(self, pieces: Sequence[memoryview]) -> int:
+        return filled(pieces, self._stream)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def best_context(
+    contexts: Iterable[Agreed], *, sop_class_uid: str, transfer_syntax_uid: str
+) -> Agreed | None:
+    """The accepted context that fits best: the stored syntax, else an uncompressed one."""
+    fitting = [context for context in contexts if context.abstract_syntax == sop_class_uid]
+    for context in fitting:
+        if context.transfer_syntax == transfer_syntax_uid:
+            return context
+    for context in fitting:
+        if context.transfer_syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE):
+            return context
+    return None
+
+
+def fit(departing: Departing, *, accepted: str) -> Departing:
+    """The dataset in the accepted syntax. Raises CannotFit."""
+    if departing.dataset.length > MOST_RE_ENCODED:
+        raise CannotFit("too large to be re-encoded")
+    dataset = bytearray(departing.dataset.length)
+    if departing.dataset.read_into([memoryview(dataset)]) != len(dataset):
+        raise CannotFit("the object is shorter than it should be")
+    encoded = _re_encoded(
+        dataset, departing.transfer_syntax_uid, accepted, sop_class_uid=departing.sop_class_uid
+    )
+    return Departing(departing.sop_class_uid, departing.sop_instance_uid, accepted, WrittenDataset(encoded))
+
+
+def _re_encoded(dataset: bytearray, transfer_syntax_uid: str, accepted: str, *, sop_class_uid: str) -> bytes:
     whole = meta_bytes(sop_class_uid, "1.2", transfer_syntax_uid, "") + dataset
     try:
         read = dcmread(io.BytesIO(whole))

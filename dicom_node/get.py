@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dicom_node import sub_operations
 from dicom_node.exchange import Exchange
-from dicom_node.retrieval import Wanted, wanted_by
+from dicom_node.line import Line
+from dicom_node.retrieval import wanted_by
+from dicom_node.storage_user import StorageUser
+from dicom_node.sub_operations import SubOperations, perform
 from storage.database import utc_now
 from storage.institutions import Service
 from worklist.people import visible_to_device
@@ -19,14 +21,18 @@ def get(node: Node, exchange: Exchange) -> None:
     exchange.require(Service.GET)
     with node.database.reading() as session:
         wanted = wanted_by(session, exchange, visible_to_device(session, exchange.device, now=utc_now()))
-    sent = iter(range(1, len(wanted) + 1))
+    association = exchange.association
 
-    def send(instance: Wanted) -> int | None:
-        return sub_operations.send_one(
-            exchange.association,
-            node.objects,
-            instance,
-            message_id=int(exchange.request.MessageID) + next(sent),
+    def work(operations: SubOperations, requester: Line) -> None:
+        user = StorageUser(
+            requester,
+            association.storage_contexts,
+            maximum_length=association.requestor.maximum_length or 0,
+            buffers=node.buffers,
         )
+        try:
+            operations.send(user)
+        finally:
+            user.close()
 
-    sub_operations.run(exchange, wanted, send)
+    perform(exchange, wanted, node.objects, work)

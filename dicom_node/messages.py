@@ -66,11 +66,14 @@ class Messages(dimse.DIMSEServiceProvider):
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Raises ValueError for fragments that make no message; the association is then aborted."""
         for context_id, fragment in primitive.presentation_data_value_list:
-            control, piece = fragment[0], memoryview(fragment)[1:]
-            if control & 1:
-                self._take_command(context_id, control, bytes(piece))
-            else:
-                self._take_dataset(context_id, control, piece)
+            self.take(context_id, fragment[0], memoryview(fragment)[1:])
+
+    def take(self, context_id: int, control: int, piece: memoryview | bytes) -> None:
+        """One fragment. Raises ValueError."""
+        if control & 1:
+            self._take_command(context_id, control, bytes(piece))
+        else:
+            self._take_dataset(context_id, control, piece)
 
     def _take_command(self, context_id: int, control: int, piece: bytes) -> None:
         if context_id not in self.assoc._accepted_cx:
@@ -96,7 +99,7 @@ class Messages(dimse.DIMSEServiceProvider):
         else:
             self._arriving, self._received = message, Received(self._spool)
 
-    def _take_dataset(self, context_id: int, control: int, piece: memoryview) -> None:
+    def _take_dataset(self, context_id: int, control: int, piece: memoryview | bytes) -> None:
         message, received = self._arriving, self._received
         if message is None or received is None or message.context_id != context_id:
             raise ValueError("a dataset without its command")

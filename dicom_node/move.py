@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dicom_node import outgoing, sub_operations
+from dicom_node import outgoing
 from dicom_node.exchange import Exchange
+from dicom_node.line import Line, NotWanted, PeerGone, PeerSilent
+from dicom_node.own_proposal import Plan, plans_for
 from dicom_node.retrieval import Wanted, wanted_by
 from dicom_node.statuses import Status, WrongRequest
+from dicom_node.storage_user import CannotRead
+from dicom_node.sub_operations import SubOperations, perform
 from storage.database import utc_now
-from storage.institutions import Service, find_application_entity
+from storage.institutions import ApplicationEntity, Service, find_application_entity
 from worklist.people import visible_to_device
 
 if TYPE_CHECKING:
     from dicom_node.node import Node
+
+MOST_ASSOCIATIONS = 3  # in a row, with a destination that ends them half way
 
 
 def move(node: Node, exchange: Exchange) -> None:
@@ -30,30 +37,48 @@ def move(node: Node, exchange: Exchange) -> None:
         )
         wanted = wanted_by(session, exchange, *visible)
         session.expunge_all()
-    if not wanted:
-        sub_operations.run(exchange, [], lambda instance: None)
-        return
-    proposals = outgoing.proposals_for((one.sop_class_uid, one.transfer_syntax_uid) for one in wanted)
+    perform(exchange, wanted, node.objects, partial(_send, node, exchange, destination))
+
+
+def _send(
+    node: Node,
+    exchange: Exchange,
+    destination: ApplicationEntity,
+    operations: SubOperations,
+    requester: Line,
+) -> None:
+    plans = plans_for((one.sop_class_uid, one.transfer_syntax_uid) for one in operations.waiting)
+    for plan in plans:
+        _send_kinds(node, exchange, destination, operations, plan)
+
+
+def _send_kinds(
+    node: Node, exchange: Exchange, destination: ApplicationEntity, operations: SubOperations, plan: Plan
+) -> None:
+    """Everything of these kinds, on a new association where the destination ended the last one half way."""
     originator = (exchange.device.ae_title, int(exchange.request.MessageID))
-    try:
-        with outgoing.associated(node.settings, destination, proposals) as association:
-            sent = iter(range(1, len(wanted) + 1))
 
-            def send(instance: Wanted) -> int | None:
-                if not association.is_established:
-                    return None
-                try:
-                    return sub_operations.send_one(
-                        association,
-                        node.objects,
-                        instance,
-                        message_id=next(sent),
-                        originator=originator,
-                    )
-                except sub_operations.PeerGone:
-                    return None
+    def only(instance: Wanted) -> bool:
+        return (instance.sop_class_uid, instance.transfer_syntax_uid) in plan.kinds
 
-            sub_operations.run(exchange, wanted, send)
-    except outgoing.PeerUnreachable:
-        if not exchange.is_answered:
-            sub_operations.run(exchange, wanted, lambda instance: None)
+    operations.bring_forward(only)
+    for _ in range(MOST_ASSOCIATIONS):
+        try:
+            with outgoing.storing(
+                node.settings,
+                destination,
+                plan.contexts,
+                buffers=node.buffers,
+                originator=originator,
+                is_wanted=operations.is_wanted,
+            ) as user:
+                operations.send(user, only=only)
+            return
+        except (outgoing.PeerUnreachable, PeerSilent):
+            break
+        except NotWanted:
+            return
+        except (PeerGone, CannotRead):
+            # Many archives abort at an object that they dislike, and take the others.
+            continue
+    operations.fail(only=only)

@@ -64,7 +64,9 @@ def read_storage_proposal(request: bytes, offer: Offer = _STANDARD) -> Proposal 
 def abstract_syntaxes(request: bytes) -> list[str]:
     """What an A-ASSOCIATE-RQ proposes; nothing where it cannot be read."""
     try:
-        found = [_context(value) for kind, value in _items(request, _FIXED, len(request)) if kind == _CONTEXT]
+        found = [
+            _context(value) for kind, value in items_of(request, _FIXED, len(request)) if kind == _CONTEXT
+        ]
     except (struct.error, IndexError, UnicodeDecodeError, ValueError):
         return []
     return [one.abstract_syntax for one in found]
@@ -73,13 +75,13 @@ def abstract_syntaxes(request: bytes) -> list[str]:
 def _read(request: bytes, offer: Offer) -> Proposal | None:
     contexts: list[Proposed] = []
     application, maximum_length = "", 0
-    for kind, value in _items(request, _FIXED, len(request)):
+    for kind, value in items_of(request, _FIXED, len(request)):
         if kind == _APPLICATION:
-            application = _uid(value)
+            application = uid_text(value)
         elif kind == _CONTEXT:
             contexts.append(_context(value))
         elif kind == _USER:
-            for inner, content in _items(value, 0, len(value)):
+            for inner, content in items_of(value, 0, len(value)):
                 if inner not in _UNANSWERED:
                     return None
                 if inner == _MAXIMUM_LENGTH:
@@ -121,21 +123,21 @@ def agree(proposal: Proposal, may: Collection[str]) -> list[Agreed]:
 
 def acceptance(proposal: Proposal, agreed: list[Agreed], *, maximum_length: int) -> bytes:
     """The A-ASSOCIATE-AC."""
-    items = [_item(_APPLICATION, APPLICATION_CONTEXT.encode())]
+    items = [item(_APPLICATION, APPLICATION_CONTEXT.encode())]
     for one in agreed:
-        transfer = _item(_TRANSFER, one.transfer_syntax.encode())
-        items.append(_item(0x21, struct.pack(">BBBB", one.context_id, 0, one.result, 0) + transfer))
+        transfer = item(_TRANSFER, one.transfer_syntax.encode())
+        items.append(item(0x21, struct.pack(">BBBB", one.context_id, 0, one.result, 0) + transfer))
     user = [
-        _item(_MAXIMUM_LENGTH, struct.pack(">L", maximum_length)),
-        _item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
-        _item(0x55, IMPLEMENTATION_VERSION_NAME.encode()),
+        item(_MAXIMUM_LENGTH, struct.pack(">L", maximum_length)),
+        item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
+        item(0x55, IMPLEMENTATION_VERSION_NAME.encode()),
     ]
-    items.append(_item(_USER, b"".join(user)))
+    items.append(item(_USER, b"".join(user)))
     body = struct.pack(">HH", 1, 0) + proposal.titles + b"".join(items)
     return struct.pack(">BBL", 2, 0, len(body)) + body
 
 
-def _items(data: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
+def items_of(data: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
     while at < end:
         kind, length = struct.unpack_from(">BxH", data, at)
         at += 4
@@ -147,19 +149,19 @@ def _items(data: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 def _context(value: bytes) -> Proposed:
     abstract, transfer = "", []
-    for kind, content in _items(value, 4, len(value)):
+    for kind, content in items_of(value, 4, len(value)):
         if kind == _ABSTRACT:
-            abstract = _uid(content)
+            abstract = uid_text(content)
         elif kind == _TRANSFER:
-            transfer.append(_uid(content))
+            transfer.append(uid_text(content))
     if not transfer:
         raise ValueError("a presentation context without a transfer syntax")
     return Proposed(value[0], abstract, tuple(transfer))
 
 
-def _uid(value: bytes) -> str:
+def uid_text(value: bytes) -> str:
     return value.decode("ascii").rstrip("\0 ")
 
 
-def _item(kind: int, value: bytes) -> bytes:
+def item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(value)) + value

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from dicom_node.contexts import PATIENT_ROOT
 from dicom_node.exchange import Exchange
+from dicom_node.fitting import Departing, StoredDataset
 from dicom_node.statuses import WrongRequest
 from storage.attributes import values_of
 from storage.imaging import Instance, Patient, Series, Study
@@ -33,8 +33,7 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """One instance to send, and where its bytes are."""
 
     sop_class_uid: str
@@ -43,11 +42,13 @@ class Wanted:
     transfer_syntax_uid: str
     object_key: str
     dataset_offset: int
+    size: int  # of the whole object
 
-    def dataset(self, objects: ObjectStore) -> bytes:
-        """The dataset as it was sent to us, without preamble and meta information."""
-        with objects.open_range(self.object_key, self.dataset_offset) as stream:
-            return stream.read()
+    def departing(self, objects: ObjectStore) -> Departing:
+        """What a peer is given of it."""
+        length = self.size - self.dataset_offset
+        dataset = StoredDataset(objects, self.object_key, self.dataset_offset, length)
+        return Departing(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid, dataset)
 
 
 def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool]) -> list[Wanted]:
@@ -71,6 +72,7 @@ def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool
             Instance.transfer_syntax_uid,
             Instance.object_key,
             Instance.dataset_offset,
+            Instance.size,
         )
         .join(Series, Series.id == Instance.series_pk)
         .join(Study, Study.id == Series.study_pk)

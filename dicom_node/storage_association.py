@@ -142,7 +142,7 @@ class StorageAssociation:
         self.is_aborted = True
         if self._sending.acquire(timeout=0.1):
             try:
-                self._socket.sendall(_abort_pdu(0))
+                self._socket.sendall(abort_pdu(0))
             finally:
                 self._sending.release()
 
@@ -325,7 +325,7 @@ class StorageAssociation:
     def _abort(self, reason: int) -> None:
         self.is_aborted = True
         with contextlib.suppress(OSError):
-            self._send(_abort_pdu(reason))
+            self._send(abort_pdu(reason))
             self._await_closing()
 
     def _await_closing(self) -> None:
@@ -340,5 +340,5 @@ class StorageAssociation:
                 left -= len(said)
 
 
-def _abort_pdu(reason: int) -> bytes:
+def abort_pdu(reason: int) -> bytes:
     return b"\x07\0\0\0\0\x04\0\0\x02" + bytes([reason])

@@ -78,6 +78,14 @@ class PeerSocket(transport.AssociationSocket):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return whole
 
+    def taken_back(self) -> bytes:
+        """What was given back and not read again."""
+        taken, self._first = bytes(self._first), memoryview(b"")
+        return taken
+
+    def give_back(self, unread: bytes) -> None:
+        self._first = memoryview(unread)
+
     def send(self, bytestream: bytes) -> None:
         try:
             assert self.socket is not None
@@ -96,6 +104,30 @@ class Reactor(dul.DULServiceProvider):
         self._news = news
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_lock = threading.Lock()
+        self._is_lent = False  # the socket is, or shall be, another thread's
+        self._stands_still, self._goes_on = threading.Event(), threading.Event()
+
+    def lend(self) -> bool:
+        """Stand still once everything was said and heard, so that another thread may use the socket.
+
+        False where the association is over. `take_back` ends it.
+        """
+        self._stands_still.clear()
+        self._goes_on.clear()
+        self._is_lent = True
+        self.wake()
+        while not self._stands_still.wait(IDLE_LOOK):
+            if not self.is_alive():
+                break
+        if self._kill_thread or self.state_machine.current_state != "Sta6":
+            self.take_back()
+            return False
+        return True
+
+    def take_back(self) -> None:
+        self._is_lent = False
+        self._idle_timer.restart()
+        self._goes_on.set()
 
     def wake(self) -> None:
         with self._bell_lock:
@@ -124,6 +156,7 @@ class Reactor(dul.DULServiceProvider):
                 self._turn()
         finally:
             self._news.set()
+            self._stands_still.set()
             with self._bell_lock:
                 os.close(self._bell)
                 self._bell = -1
@@ -137,7 +170,10 @@ class Reactor(dul.DULServiceProvider):
             try:
                 event = self.event_queue.get(block=False)
             except queue.Empty:
-                self._sleep()
+                if self._is_lent:
+                    self._stand_still()
+                else:
+                    self._sleep()
                 return
             self.state_machine.do_action(event)
         except Exception as error:
@@ -149,6 +185,11 @@ class Reactor(dul.DULServiceProvider):
                 log.info("association aborted: %s\n%s", type(error).__name__, frames)
             self._give_up()
         self._news.set()
+
+    def _stand_still(self) -> None:
+        self._stands_still.set()
+        while self._is_lent and not self._kill_thread:
+            self._goes_on.wait(IDLE_LOOK)
 
     def _give_up(self) -> None:
         """An A-ABORT past the state machine, which can no longer be trusted to send one."""

@@ -14,7 +14,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from storage.objects import IN_MEMORY, ObjectMissing, StoreAway
+from storage.objects import IN_MEMORY, ObjectMissing, StoreAway, filled
 
 # Seconds: an object store that is away is found out before a device gives up by itself.
 S3_CONNECT, S3_ANSWER = 4, 15
@@ -73,6 +73,10 @@ class S3Store:
                 bucket_name=self.bucket, object_name=key, offset=start, length=length or 0
             )
         return _S3Stream(response)
+
+    def read_into(self, key: str, start: int, pieces: Sequence[memoryview]) -> int:
+        with self.open_range(key, start, sum(map(len, pieces))) as stream:
+            return filled(pieces, stream)
 
     def size(self, key: str) -> int:
         with _asking(key):

@@ -105,6 +105,10 @@ class SoundObjects:
         self.require(key)
         return self._store.open_range(key, start, length)
 
+    def read_into(self, key: str, start: int, pieces: Sequence[memoryview]) -> int:
+        self.require(key)
+        return self._store.read_into(key, start, pieces)
+
     def size(self, key: str) -> int:
         self.require(key)
         return self._store.size(key)

@@ -82,6 +82,12 @@ class SpoolFirst:
         except ObjectMissing:
             return self.store.open_range(key, start, length)
 
+    def read_into(self, key: str, start: int, pieces: Sequence[memoryview]) -> int:
+        try:
+            return self.spool.read_into(key, start, pieces)
+        except ObjectMissing:
+            return self.store.read_into(key, start, pieces)
+
     def size(self, key: str) -> int:
         try:
             return self.spool.size(key)

@@ -110,3 +110,19 @@ def test_damaged_datasets_are_refused_or_read_alike(data):
     damaged = bytes(raw)
 
     assert _said(scan_header, damaged, EXPLICIT) == _said(read_header, damaged, EXPLICIT)
+
+
+def test_a_sequence_that_was_passed_before_is_no_excuse_for_a_shorter_one():
+    channel = b"\x08\0\x04\x01LO\x40\0" + b"LEAD".ljust(64)
+    item = b"\xfe\xff\0\xe0" + len(channel).to_bytes(4, "little") + channel
+    raw = bytes_of(a_dataset())
+    at = raw.index(b"\x10\0\x10\0PN")
+
+    def nested(length: int) -> bytes:
+        return raw[:at] + b"\x08\0\x32\x10SQ\0\0" + length.to_bytes(4, "little") + item
+
+    whole = nested(len(item)) + raw[at:]
+    assert scan(whole, EXPLICIT, WANTED) is not None  # and remembered
+
+    for cut in (nested(len(item) + 8), nested(len(item))[:-4], nested(len(item) - 2) + raw[at:]):
+        assert _said(scan_header, cut, EXPLICIT) == _said(read_header, cut, EXPLICIT)

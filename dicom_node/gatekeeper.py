@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -234,6 +235,7 @@ def _addresses_of(host: str) -> frozenset[str]:
     return addresses
 
 
+@lru_cache(maxsize=4096)
 def _plain_address(text: str) -> str:
     address = ipaddress.ip_address(text.split("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -19,6 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
+from dicom_node.crew import Crew
+
 log = logging.getLogger("reading_center.dicom")
 
 BACKLOG = 1024
@@ -80,6 +82,7 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_stopping = False
+        self._crew = Crew(f"association-{self.port}", self._hand_over)
         self._thread = threading.Thread(target=self._run, name=f"listener-{self.port}", daemon=True)
 
     @property
@@ -148,7 +151,9 @@ class Listener:
         self._waiting[number] = self._per_address[address][number] = arrival
         if not is_known:
             self._strangers[number] = arrival
-        self._selector.register(connection, selectors.EVENT_READ, arrival)
+        # A device speaks at once; a handshake takes several turns.
+        if arrival.is_shaking_hands or self._hear(arrival):
+            self._selector.register(connection, selectors.EVENT_READ, arrival)
 
     def _make_room(self, address: str, *, is_known: bool) -> None:
         """Whoever has been silent longest goes, from where it is full: a device speaks at once.
@@ -163,7 +168,8 @@ class Listener:
         if len(self._waiting) >= MOST_WAITING:
             self._drop(next(iter((self._strangers or self._waiting).values())))
 
-    def _hear(self, arrival: Arrival) -> None:
+    def _hear(self, arrival: Arrival) -> bool:
+        """Whether there is more to come before anybody can be welcomed."""
         try:
             if arrival.is_shaking_hands:
                 assert isinstance(arrival.connection, ssl.SSLSocket)
@@ -173,19 +179,21 @@ class Listener:
             is_whole = self._read(arrival)
         except ssl.SSLWantReadError:
             self._selector.modify(arrival.connection, selectors.EVENT_READ, arrival)
-            return
+            return True
         except ssl.SSLWantWriteError:
             self._selector.modify(arrival.connection, selectors.EVENT_WRITE, arrival)
-            return
+            return True
         except BlockingIOError:
-            return
+            return True
         except (OSError, ValueError):
             self._drop(arrival)
-            return
+            return False
         if is_whole:
             self._forget(arrival)
             arrival.connection.setblocking(True)
-            threading.Thread(target=self._hand_over, args=(arrival,), daemon=True).start()
+            self._crew.take(arrival)
+            return False
+        return True
 
     def _read(self, arrival: Arrival) -> bool:
         """Whether the first PDU is whole; never reads beyond it. Raises ValueError for what is none."""

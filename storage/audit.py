@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, func, select, text
+from sqlalchemy import BigInteger, Index, func, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from storage.database import Base, before_commit, utc_now
 
 GENESIS = "0" * 64
+# After the sequence number and the moment, in this order.
+_HASHED = (
+    "act",
+    "verb",
+    "actor",
+    "subject",
+    "institution_code",
+    "source",
+    "outcome",
+    "detail",
+    "previous_hash",
+)
 _LOCK = 0x41554449  # "AUDI": one appender at a time on PostgreSQL, held only from the last word to the commit
 
 
@@ -83,21 +95,21 @@ def record(
     **detail: Any,
 ) -> None:
     """Append one event in this transaction; it is chained just before the commit."""
-    waiting: list[AuditEvent] = session.info.setdefault("audit", [])
+    waiting: list[dict[str, Any]] = session.info.setdefault("audit", [])
     if not waiting:
         before_commit(session, _chain)
     waiting.append(
-        AuditEvent(
-            at=at or utc_now(),
-            act=act.value,
-            verb=verb,
-            actor=by.name,
-            subject=subject,
-            institution_code=by.institution_code,
-            source=by.source,
-            outcome=outcome,
-            detail=detail,
-        )
+        {
+            "at": at or utc_now(),
+            "act": act.value,
+            "verb": verb,
+            "actor": by.name,
+            "subject": subject,
+            "institution_code": by.institution_code,
+            "source": by.source,
+            "outcome": outcome,
+            "detail": detail,
+        }
     )
 
 
@@ -114,7 +126,7 @@ def broken_links(session: Session) -> Iterator[int]:
     for event in session.scalars(
         select(AuditEvent).order_by(AuditEvent.seq).execution_options(yield_per=1000)
     ):
-        if event.seq != expected or event.previous_hash != previous or event.hash != _hash(event):
+        if event.seq != expected or event.previous_hash != previous or event.hash != _hash(vars(event)):
             yield event.seq
         previous, expected = event.hash, event.seq + 1
 
@@ -126,29 +138,18 @@ def _chain(session: Session) -> None:
     last = session.execute(
         select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)
     ).first()
-    seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
-    for event in session.info.pop("audit"):
-        seq += 1
-        event.seq, event.previous_hash = seq, previous
-        event.hash = previous = _hash(event)
-        session.add(event)
-    session.flush()
+    newest, previous = (last.seq, last.hash) if last else (0, GENESIS)
+    events = session.info.pop("audit")
+    for seq, event in enumerate(events, newest + 1):
+        event["seq"], event["previous_hash"] = seq, previous
+        event["hash"] = previous = _hash(event)
+    # Rows, not objects: a modality that opens an association for each image leaves a trace of each.
+    session.execute(insert(AuditEvent), events)
 
 
-def _hash(event: AuditEvent) -> str:
-    words = [
-        event.seq,
-        event.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        event.act,
-        event.verb,
-        event.actor,
-        event.subject,
-        event.institution_code,
-        event.source,
-        event.outcome,
-        event.detail,
-        event.previous_hash,
-    ]
+def _hash(event: Mapping[str, Any]) -> str:
+    at = event["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    words = [event["seq"], at, *(event[name] for name in _HASHED)]
     text_ = json.dumps(words, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text_.encode()).hexdigest()
 

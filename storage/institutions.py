@@ -81,16 +81,21 @@ class Devices:
 
     def __init__(self, database: Database) -> None:
         self._looks = Looks(database)
+        self._found: dict[str, tuple[tuple[Any, ...], ApplicationEntity]] = {}  # as the row was last seen
 
     def find(self, ae_title: str) -> ApplicationEntity | None:
         """The active device of this AE title, or None. It belongs to no session."""
         row = self._looks.at(lambda connection: _row(connection, ae_title.strip()))
         if row is None:
             return None
-        found = dict(zip(_COLUMNS, row, strict=True))
-        if isinstance(found["may"], str):
-            found["may"] = json.loads(found["may"])
-        return ApplicationEntity(**found) if found["is_active"] else None
+        before, device = self._found.get(ae_title, (None, None))
+        if device is None or row != before:
+            found = dict(zip(_COLUMNS, row, strict=True))
+            if isinstance(found["may"], str):
+                found["may"] = json.loads(found["may"])
+            device = ApplicationEntity(**found)
+            self._found[ae_title] = row, device
+        return device if device.is_active else None
 
     def close(self) -> None:
         self._looks.close()

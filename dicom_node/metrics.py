@@ -15,29 +15,22 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage.imaging import QuarantinedInstance
-from storage.jobs import Job, JobState
+from storage.device_figures import EDGES
 from storage.spool import SpoolFirst
+from worklist.device_queues import device_queues
 from worklist.devices import last_seen
-from worklist.performed_steps import PerformedProcedureStep, StepState
 
 if TYPE_CHECKING:
     from dicom_node.node import Node
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-# Jobs that bring something to a device.
-DELIVERIES = ("commitment-report", "deliver-report", "notify-availability")
-MOST_UNDELIVERED = 20_000
 
 
 class Latency:
     """Answers by how long they took; the last bucket is the rest."""
 
     def __init__(self) -> None:
-        self.buckets = [0] * (len(SECONDS) + 1)
+        self.buckets = [0] * (len(EDGES) + 1)
         self.total = 0.0
 
 
@@ -56,7 +49,7 @@ class Counts:
         latency = self.latency.get(ae_title)
         if latency is None:
             latency = self.latency.setdefault(ae_title, Latency())
-        latency.buckets[bisect_left(SECONDS, seconds)] += 1
+        latency.buckets[bisect_left(EDGES, seconds)] += 1
         latency.total += seconds
         self.seen[ae_title] = time.time()
 
@@ -116,36 +109,17 @@ class Figures:
         yield _by_ae(
             "reading_node_last_seen_timestamp_seconds", "When it was last heard, seconds since 1970", seen
         )
-        open_steps = (
-            select(PerformedProcedureStep.ae_title, func.count())
-            .where(PerformedProcedureStep.state == StepState.IN_PROGRESS)
-            .group_by(PerformedProcedureStep.ae_title)
-        )
-        yield _by_ae(
-            "reading_node_open_steps",
-            "Performed procedure steps that are in progress",
-            {row[0]: row[1] for row in session.execute(open_steps)},
-        )
-        undelivered = session.scalars(
-            select(Job.payload)
-            .where(Job.kind.in_(DELIVERIES), Job.state != JobState.DONE)
-            .limit(MOST_UNDELIVERED)
-        )
-        yield _by_ae(
-            "reading_node_undelivered",
-            "Reports, commitments and notifications that the device has not taken",
-            Counter(str(payload.get("ae_title", "")) for payload in undelivered),
-        )
-        quarantined = (
-            select(QuarantinedInstance.calling_ae, func.count())
-            .where(QuarantinedInstance.resolved_at.is_(None))
-            .group_by(QuarantinedInstance.calling_ae)
-        )
-        yield _by_ae(
-            "reading_node_quarantined",
-            "Objects kept aside that wait for a decision",
-            {row[0]: row[1] for row in session.execute(quarantined)},
-        )
+        queues = device_queues(session)
+        for name, text, numbers in (
+            ("open_steps", "Performed procedure steps that are in progress", queues.open_steps),
+            (
+                "undelivered",
+                "Reports, commitments and notifications that the device has not taken",
+                queues.undelivered,
+            ),
+            ("quarantined", "Objects kept aside that wait for a decision", queues.kept_aside),
+        ):
+            yield _by_ae(f"reading_node_{name}", text, numbers)
 
 
 def serve(node: Node, host: str, port: int) -> tuple[Any, threading.Thread]:
@@ -161,7 +135,7 @@ def _latencies(counts: Counts) -> Metric:
     )
     for title, latency in list(counts.latency.items()):
         so_far, buckets = 0, []
-        for edge, number in zip((*SECONDS, float("inf")), latency.buckets, strict=True):
+        for edge, number in zip((*EDGES, float("inf")), latency.buckets, strict=True):
             so_far += number
             buckets.append(("+Inf" if edge == float("inf") else str(edge), so_far))
         family.add_metric((title,), buckets, latency.total)
@@ -185,5 +159,5 @@ def _gauge(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Row]) -
     return family
 
 
-def _by_ae(name: str, text: str, values: dict[str, float] | dict[str, int] | Counter[str]) -> Metric:
+def _by_ae(name: str, text: str, values: dict[str, float] | dict[str, int]) -> Metric:
     return _gauge(name, text, ("ae",), (((title,), number) for title, number in sorted(values.items())))

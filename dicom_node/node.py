@@ -36,6 +36,7 @@ from dicom_node.association_log import AssociationLog, Entry
 from dicom_node.command_set import C_ECHO_RQ, C_STORE_RQ, Command
 from dicom_node.contexts import MODALITY_WORKLIST_FIND, offer_of
 from dicom_node.exchange import Exchange
+from dicom_node.figures_log import FiguresLog
 from dicom_node.gatekeeper import Admitted, AssociationRefused, KnownAddresses, Places, admit
 from dicom_node.incoming import Buffers, Incoming
 from dicom_node.listener import Arrival, Listener
@@ -87,6 +88,7 @@ class Node:
         self.places = Places()
         self.known = KnownAddresses(database)
         self.counts = metrics.Counts()
+        self.figures = FiguresLog(self)
         self._metrics: Any = None
         # How many of the refused we await the closing of; beyond it they are told and closed at once.
         self._refusing = threading.BoundedSemaphore(MOST_REFUSALS_AWAITED)
@@ -149,6 +151,7 @@ class Node:
             self._metrics, _ = metrics.serve(self, settings.metrics_host, settings.metrics_port)
         self.known.start()
         self.log.start()
+        self.figures.start()
         threading.Thread(target=self.ingest.warm_up, name="warm-up", daemon=True).start()
         for listener in (self._plain, self._secure):
             if listener is not None:
@@ -167,6 +170,7 @@ class Node:
         self._end_associations()
         self.ingest.close()
         self.devices.close()
+        self.figures.stop()
         self.log.stop()
 
     def _end_associations(self) -> None:

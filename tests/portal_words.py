@@ -10,6 +10,8 @@ from pathlib import Path
 from jinja2.ext import babel_extract
 
 from dicom_node import tls
+from dicom_node.gatekeeper import Refusal
+from dicom_node.statuses import Status
 from reading_portal import trail
 from reading_portal.pages import exams, orders, visit, worklist
 from storage import conflicts
@@ -34,6 +36,11 @@ from worklist.reports import ReportStatus, Standing
 from worklist.turnaround import Pathway, Priority
 
 ROOT = Path(__file__).parent.parent
+# What a C-STORE is answered with that was not kept.
+FAILURES = (
+    Status.PROCESSING_FAILURE, Status.SOP_CLASS_NOT_SUPPORTED, Status.NOT_AUTHORISED, Status.OUT_OF_RESOURCES,
+    Status.IDENTIFIER_DOES_NOT_MATCH, Status.CANNOT_UNDERSTAND,
+)  # fmt: skip
 TEMPLATES = ROOT / "reading_portal" / "templates"
 PAGES = ROOT / "reading_portal" / "pages"
 STATIC = ROOT / "reading_portal" / "static"
@@ -80,6 +87,8 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "speaks-for": ("study-uid", "accession-number", "patient-id", "name", "birth-date", "sex", "modality"),
     "service": tuple(Service),
     "character-set": CHARACTER_SETS,
+    "refusal": tuple(Refusal),
+    "store-status": tuple(f"{status:04X}" for status in FAILURES),
     "act": tuple(Act),
     "job-state": tuple(JobState),
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),

@@ -11,10 +11,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage import audit, changes
+from storage import audit, changes, device_figures
 from storage.audit import Act, AuditEvent
 from storage.changes import Topic
-from storage.imaging import Instance
 from storage.institutions import CHARACTER_SETS, ApplicationEntity, Institution, Service
 from worklist.people import Role, Who, must_have
 from worklist.problems import Missing, Unacceptable
@@ -80,18 +79,18 @@ def change_device(session: Session, ae_title: str, device: Device, *, by: Who, n
 
 
 def last_seen(session: Session) -> dict[str, datetime]:
-    """AE title → when an association of it was last accepted, or an instance of it received."""
-    seen: dict[str, datetime] = {}
-    for actor, at in session.execute(
-        select(AuditEvent.actor, func.max(AuditEvent.at))
-        .where(AuditEvent.act == Act.ASSOCIATION.value, AuditEvent.outcome == "success")
-        .group_by(AuditEvent.actor)
-    ):
-        seen[actor.removeprefix("ae:")] = at
-    for title, at in session.execute(
-        select(Instance.calling_ae, func.max(Instance.received_at)).group_by(Instance.calling_ae)
-    ):
-        seen[title] = max(at, seen.get(title, at))
+    """AE title → when any node last heard it; for those that none has heard since it keeps figures, from
+    the trail."""
+    seen = device_figures.last_seen(session)
+    silent = [f"ae:{one}" for one in session.scalars(select(ApplicationEntity.ae_title)) if one not in seen]
+    if silent:
+        rows = (
+            select(AuditEvent.actor, func.max(AuditEvent.at))
+            .where(AuditEvent.act == Act.ASSOCIATION.value, AuditEvent.outcome == "success")
+            .where(AuditEvent.actor.in_(silent))
+            .group_by(AuditEvent.actor)
+        )
+        seen |= {row[0].removeprefix("ae:"): row[1] for row in session.execute(rows)}
     return seen
 
 

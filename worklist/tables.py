@@ -1,6 +1,6 @@
 """Importing this module makes every table of the memory and the mind known to `Base.metadata`."""
 
-from storage import audit, changes, faults, imaging, institutions, jobs, rounds, unclaimed
+from storage import audit, changes, device_figures, faults, imaging, institutions, jobs, rounds, unclaimed
 from worklist import (
     agreements,
     assignment,
@@ -22,6 +22,7 @@ __all__ = [
     "audit",
     "changes",
     "critical_results",
+    "device_figures",
     "faults",
     "imaging",
     "institutions",

@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 
 from reading_portal.dependencies import TheSettings, requires
 from reading_portal.pages.visit import Acting, Looking, Visit
-from storage import audit, jobs
+from storage import audit, device_figures, jobs
 from storage.audit import Act, AuditEvent
+from storage.device_figures import Figures
 from storage.imaging import ArrivalState, Study
 from storage.jobs import Job, JobState
 from storage.settings import Settings
 from worklist.conflicts import conflicts_for, count_open
+from worklist.device_queues import device_queues
 from worklist.devices import all_devices, last_seen
 from worklist.orders import ServiceRequest
 from worklist.people import Role
@@ -54,7 +56,8 @@ def revive(visit: Acting, job_id: int) -> Response:
 
 def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
     session, now, data = visit.session, visit.now, settings.data
-    seen = last_seen(session)
+    seen, counted = last_seen(session), device_figures.figures_by_device(session, now=now)
+    queues = device_queues(session)
     disk = shutil.disk_usage(data)
     stuck = list(
         session.scalars(
@@ -83,10 +86,20 @@ def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
     return {
         "shortfalls": shortfalls(session, now=now),
         "devices": [
-            {"device": one, "seen": seen.get(one.ae_title), "state": _state_of(seen.get(one.ae_title), now)}
+            {
+                "device": one,
+                "seen": seen.get(one.ae_title),
+                "state": _state_of(seen.get(one.ae_title), now),
+                "figures": counted.get(one.ae_title, Figures()),
+                "open_steps": queues.open_steps.get(one.ae_title, 0),
+                "undelivered": queues.undelivered.get(one.ae_title, 0),
+                "kept_aside": queues.kept_aside.get(one.ae_title, 0),
+            }
             for one in all_devices(session, by=visit.who)
             if one.is_active
         ],
+        "strangers": counted.get("", Figures()).refusals,
+        "nodes": device_figures.nodes(session),
         "stuck": stuck,
         "quarantined": conflicts_for(session, visit.who, limit=10),
         "quarantined_count": count_open(session, visit.who),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from dicom_node.node import Node, build_node
-from storage import jobs
+from storage import device_figures, jobs
 from storage.database import utc_now
+from storage.device_figures import EDGES, NodeState
 from storage.institutions import Service
 from storage.jobs import Job, JobState
 from tests.dicom_node.conftest import settings_for
@@ -179,3 +181,51 @@ def test_the_page_says_why_a_job_is_stuck_and_sends_it_round_again(quick_portal:
     assert "/revive" not in looked
     with quick_portal.database.reading() as session:
         assert session.get_one(Job, job.id).state == JobState.READY
+
+
+def test_the_page_says_of_each_device_what_every_node_knows(quick_portal: Portal) -> None:
+    # The portal and the nodes share a database and nothing else: this node might stand anywhere.
+    now = utc_now()
+    with quick_portal.database.transaction() as session:
+        for node, status in (("node-1:11112", "0000"), ("node-2:11112", "A700")):
+            device_figures.add(
+                session,
+                node=node,
+                ae_title="T01_CT",
+                statuses=Counter({status: 7}),
+                refusals=Counter({"elsewhere": 3}),
+                latency=[0, 7, *[0] * (len(EDGES) - 1)],
+                now=now,
+            )
+            device_figures.see(session, node=node, seen={"T01_CT": now})
+            session.merge(
+                NodeState(
+                    node=node,
+                    at=now,
+                    started_at=now,
+                    associations=4,
+                    waiting=1,
+                    spool_objects=12,
+                    spool_seconds=300.0,
+                )
+            )
+        session.merge(
+            NodeState(
+                node="node-3:11112",
+                at=now - timedelta(hours=1),
+                started_at=now,
+                associations=0,
+                waiting=0,
+                spool_objects=0,
+                spool_seconds=0.0,
+            )
+        )
+    browser, _ = quick_portal.browser("admin")
+
+    page = browser.get("/admin/connections", headers=HTML).text
+
+    assert "7 / 7" in page
+    assert "A700 × 7" in page
+    assert "来源地址不符 × 6" in page
+    assert "12 个对象等待上传" in page
+    assert page.count("无响应") == 1

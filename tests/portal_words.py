@@ -37,7 +37,7 @@ from worklist.turnaround import Pathway, Priority
 
 ROOT = Path(__file__).parent.parent
 # What a C-STORE is answered with that was not kept.
-FAILURES = (
+STORE_FAILURES = (
     Status.PROCESSING_FAILURE, Status.SOP_CLASS_NOT_SUPPORTED, Status.NOT_AUTHORISED, Status.OUT_OF_RESOURCES,
     Status.IDENTIFIER_DOES_NOT_MATCH, Status.CANNOT_UNDERSTAND,
 )  # fmt: skip
@@ -88,7 +88,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "service": tuple(Service),
     "character-set": CHARACTER_SETS,
     "refusal": tuple(Refusal),
-    "store-status": tuple(f"{status:04X}" for status in FAILURES),
+    "store-status": tuple(f"{status:04X}" for status in STORE_FAILURES),
     "act": tuple(Act),
     "job-state": tuple(JobState),
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),

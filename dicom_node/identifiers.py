@@ -61,7 +61,9 @@ def _value(vr: str, element: Mapping[str, Any], charset: str, is_implicit: bool,
     if vr == "AT":
         return b"".join(struct.pack(order + "HH", int(tag[:4], 16), int(tag[4:], 16)) for tag in values)
     if vr in NUMBERS:
-        return b"".join(struct.pack(order + NUMBERS[vr], value) for value in values)
+        # What is no number travels through JSON as a word.
+        read = float if vr in ("FD", "FL") else int
+        return b"".join(struct.pack(order + NUMBERS[vr], read(value)) for value in values)
     text = "\\".join(_text(vr, value) for value in values)
     return encode_for(text, charset) if vr in TEXT else text.encode("ascii", "replace")
 

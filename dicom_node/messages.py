@@ -109,7 +109,11 @@ class Messages(dimse.DIMSEServiceProvider):
             self._deliver(message, received)
 
     def _deliver(self, message: DIMSEMessage, received: Received | None) -> None:
-        request: Any = message.message_to_primitive()
+        try:
+            request: Any = message.message_to_primitive()
+        except Exception as error:
+            # Values are read only here, and by whatever code the bytes lead to.
+            raise ValueError(f"the command set cannot be read: {type(error).__name__}") from None
         if isinstance(request, C_CANCEL):
             if len(self.cancel_req) < 10 and request.MessageIDBeingRespondedTo is not None:
                 self.cancel_req[request.MessageIDBeingRespondedTo] = request

@@ -1,11 +1,16 @@
 """What we answer is a dataset that any peer reads, in each encoding and character set."""
 
+import math
+import struct
+
 import pydicom
 import pytest
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 
 from dicom_node.identifiers import encode
+from storage.attributes import encoding_of, to_dicom_json
+from storage.elements import walk
 
 ATTRIBUTES = {
     "00100010": {"vr": "PN", "Value": [{"Alphabetic": "ZHANG^SAN", "Ideographic": "张^三"}]},
@@ -50,3 +55,12 @@ def test_what_a_character_set_cannot_hold_is_a_question_mark():
     raw = encode({"00081030": {"vr": "LO", "Value": ["胸部"]}}, charset="ISO_IR 100")
 
     assert raw.endswith(b"LO\x02\x00??")
+
+
+def test_numbers_that_are_none_survive_the_way_through_json():
+    raw = struct.pack("<HH2sHdd", 0x0018, 0x9087, b"FD", 16, math.nan, -math.inf)
+    walked = walk(raw, "1.2.840.10008.1.2.1")
+
+    said = to_dicom_json(walked.elements, encoding_of(walked))
+
+    assert encode(said, charset="ISO_IR 192") == raw

@@ -25,3 +25,20 @@ def test_an_answer_that_comes_too_late_is_no_fault_of_ours(node: Node, caplog) -
 
     assert dcmtk("echoscu", node=node)[0] == 0
     assert [words for words in caplog.messages if "aborted" in words] == []
+
+
+def test_a_command_with_a_number_of_three_bytes_ends_its_association_and_no_other(node: Node, caplog) -> None:
+    caplog.set_level(logging.INFO, "reading_center.dicom")
+    whole = conversations.command(conversations.VERIFICATION, 0x0030)
+    odd = whole.replace(struct.pack("<HHLH", 0, 0x0110, 2, 7), struct.pack("<HHLHB", 0, 0x0110, 3, 7, 0))
+    value = struct.pack(">LBB", len(odd) + 2, 3, 3) + odd
+
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as caller:
+        caller.sendall(conversations.request(conversations.CONTEXTS))
+        caller.recv(8192)
+        caller.sendall(struct.pack(">BxL", 4, len(value)) + value)
+        heard = caller.recv(8192)
+
+    assert heard[:1] == b"\x07"
+    assert dcmtk("echoscu", node=node)[0] == 0
+    assert [words for words in caplog.messages if "aborted" in words] == []

@@ -52,6 +52,7 @@ def _as_read(tag: int) -> int:
 
 
 _ITEM, _ITEM_END, _SEQUENCE_END = _as_read(ITEM), _as_read(ITEM_END), _as_read(SEQUENCE_END)
+_ITEM_GROUP = ITEM >> 16
 _PIXELS = {_as_read(tag): tag for tag in PIXELS}
 _PIXEL_DATA = _as_read(0x7FE00010)
 _CHARACTER_SET = _as_read(0x00080005)
@@ -101,6 +102,8 @@ def _scan(head: bytes, data: bytes | memoryview, found: Walked, wanted: dict[int
     while at + 8 <= end:
         tag, vr, length = _head(head, at)
         count += 1
+        if tag & 0xFFFF == _ITEM_GROUP:
+            raise _Unusual
         if vr in _SHORT:
             at += 8
         elif vr == _SQ:
@@ -183,6 +186,10 @@ def _pass_item(head: bytes, at: int, stop: int | None, texts: list[bytes], depth
     while at != stop:
         tag, vr, length = _head(head, at)
         count += 1
+        if tag & 0xFFFF == _ITEM_GROUP:
+            if tag == _ITEM_END and stop is None:
+                return at + 8, count
+            raise _Unusual
         if vr in _SHORT:
             at += 8
         elif vr == _SQ:
@@ -193,8 +200,6 @@ def _pass_item(head: bytes, at: int, stop: int | None, texts: list[bytes], depth
             continue
         elif vr in _LONG:
             at, length = at + 12, _long(head, at + 8)[0]
-        elif tag == _ITEM_END and stop is None:
-            return at + 8, count
         else:
             raise _Unusual
         if tag == _CHARACTER_SET:

@@ -90,6 +90,22 @@ def test_text_inside_a_sequence_still_shows_the_character_set():
     assert _said(scan_header, nested, EXPLICIT) == _said(read_header, nested, EXPLICIT)
 
 
+@pytest.mark.parametrize(
+    "head", [b"\xfe\xff\0\xe0UI\0\0", b"\xfe\xff\0\xe0SQ\0\0\0\0\0\0", b"\xfe\xff\0\xe0OB\0\0\0\0\0\0"]
+)
+def test_an_item_where_no_sequence_is_open_is_refused_here_too(head):
+    raw = bytes_of(a_dataset())
+    at = raw.index(b"\x10\0\x10\0PN")
+    inner = b"\x08\0\x32\x10SQ\0\0" + (8 + len(head)).to_bytes(4, "little")
+    inner += b"\xfe\xff\0\xe0" + len(head).to_bytes(4, "little") + head
+
+    for stray in (head, inner):
+        broken = raw[:at] + stray + raw[at:]
+
+        assert _said(scan_header, broken, EXPLICIT) == _said(read_header, broken, EXPLICIT)
+        assert isinstance(_said(read_header, broken, EXPLICIT), str)
+
+
 def test_attributes_of_a_scanned_header_are_all_there():
     raw = bytes_of(a_dataset())
 

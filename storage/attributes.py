@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -54,9 +55,14 @@ def text_of(element: Element | None, encoding: Encoding) -> str:
     """The whole value as one string, padding removed; empty where absent."""
     if element is None or not element.value:
         return ""
-    if element.vr in TEXT or element.vr == "UN":
-        return decode_as(element.value, encoding.used, encoding.declared).strip()
-    return element.value.decode("latin_1").replace("\0", "").strip()
+    return _text(element.value, element.vr, encoding.used, encoding.declared)
+
+
+@lru_cache(maxsize=2048)  # the images of a series say the same, but for a few values
+def _text(value: bytes, vr: str, used: str, declared: tuple[str, ...]) -> str:
+    if vr in TEXT or vr == "UN":
+        return decode_as(value, used, declared).strip()
+    return value.decode("latin_1").replace("\0", "").strip()
 
 
 def number_of(element: Element | None, encoding: Encoding) -> int | None:

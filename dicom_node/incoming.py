@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from storage.ingest import Large
+from storage.ingest import Writing
 
 IN_MEMORY = 1 << 20
 MAXIMUM_OBJECT = 8 << 30
@@ -34,13 +34,13 @@ class Buffers:
 class Incoming:
     """`room(n)` is where up to n bytes go, `filled(n)` says that they are there."""
 
-    def __init__(self, buffers: Buffers, begin_large: Callable[[], Large]) -> None:
+    def __init__(self, buffers: Buffers, begin_large: Callable[[], Writing]) -> None:
         self._buffers = buffers
         self._begin_large = begin_large
         self._buffer = buffers.take()
         self._used = 0
         self.length = 0
-        self.large: Large | None = None
+        self.large: Writing | None = None
         self.lost: Exception | None = None  # why it could not be kept; the rest was read and dropped
 
     def room(self, size: int) -> memoryview:
@@ -59,7 +59,7 @@ class Incoming:
         """The dataset, where it is in memory. Valid until `close`."""
         return self._buffer[: self._used]
 
-    def finish(self) -> Large | None:
+    def finish(self) -> Writing | None:
         """The large dataset with its last piece; None where it is in memory."""
         if self.large is not None:
             self._spill()

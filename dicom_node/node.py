@@ -225,7 +225,7 @@ class Node:
 
     def _begin(self, association: StorageAssociation, command: Command, context: Agreed) -> Incoming:
         sender = _sender(association)
-        return Incoming(self.buffers, lambda: store.begin_large(self, command, context, sender))
+        return Incoming(self.buffers, lambda: store.begin(self, command, context, sender))
 
     def _keep(
         self, association: StorageAssociation, command: Command, context: Agreed, incoming: Incoming | None

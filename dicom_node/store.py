@@ -12,7 +12,7 @@ from dicom_node.proposal import Agreed
 from dicom_node.statuses import OutOfResources, Status, WrongRequest, status_of
 from storage.headers import Header, read_header, scan_header
 from storage.indexing import Kept, Outcome, Sender
-from storage.ingest import Large
+from storage.ingest import Writing
 from storage.institutions import ApplicationEntity, Service
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def store(node: Node, exchange: Exchange) -> None:
     exchange.answer(*status_of(kept))
 
 
-def begin_large(node: Node, command: Command, context: Agreed, sender: Sender) -> Large:
-    """For a dataset that outgrows memory while it arrives."""
+def begin(node: Node, command: Command, context: Agreed, sender: Sender) -> Writing:
+    """For a dataset that outgrows memory while it arrives, or whose header is read while the disk works."""
     return node.ingest.begin(
         command.sop_class_uid, command.sop_instance_uid, context.transfer_syntax, sender=sender
     )
@@ -65,14 +65,20 @@ def store_incoming(
     large = incoming.finish()
     if incoming.lost is not None:
         raise incoming.lost
-    if large is None:
+    if large is not None:
+        with large.reading() as written:
+            header = read_header(written, context.transfer_syntax)
+        _check_names(header, command.sop_class_uid, command.sop_instance_uid)
+        return node.ingest.finish(large, header)
+    if is_likely_known:
         header = scan_header(incoming.whole, context.transfer_syntax)
         _check_names(header, command.sop_class_uid, command.sop_instance_uid)
-        return node.ingest.keep(header, incoming.whole, sender=sender, is_likely_known=is_likely_known)
-    with large.reading() as written:
-        header = read_header(written, context.transfer_syntax)
-    _check_names(header, command.sop_class_uid, command.sop_instance_uid)
-    return node.ingest.finish(large, header)
+        return node.ingest.keep(header, incoming.whole, sender=sender)
+    with begin(node, command, context, sender) as writing:
+        writing.write(incoming.whole)
+        header = scan_header(incoming.whole, context.transfer_syntax)
+        _check_names(header, command.sop_class_uid, command.sop_instance_uid)
+        return node.ingest.finish(writing, header, is_likely_known=False)
 
 
 def _check_class(sop_class_uid: str, abstract_syntax: str) -> None:
@@ -95,13 +101,9 @@ def tell(kept: Kept, device: ApplicationEntity) -> None:
 def _kept(node: Node, header: Header, dataset: bytes | BinaryIO, sender: Sender) -> Kept:
     if isinstance(dataset, bytes):
         return node.ingest.keep(header, dataset, sender=sender)
-    large = node.ingest.begin(
-        header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid, sender=sender
-    )
-    try:
+    names = header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid
+    with node.ingest.begin(*names, sender=sender) as writing:
         dataset.seek(0)
         while piece := dataset.read(1 << 20):
-            large.write(piece)
-        return node.ingest.finish(large, header)
-    finally:
-        large.abandon()
+            writing.write(piece)
+        return node.ingest.finish(writing, header)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import BinaryIO
@@ -35,7 +34,7 @@ from storage.indexing import (
 from storage.instances import seal
 from storage.looks import Looks
 from storage.objects import Draft, ObjectStore, new_key
-from storage.part10 import Description, meta_bytes
+from storage.part10 import DESCRIPTION_LENGTH, Description, filled_in, meta_bytes
 
 MOST_AT_ONCE = 64
 ATTEMPTS = 8
@@ -59,40 +58,45 @@ class _Waiting:
         return self
 
 
-class Large:
+class Writing:
     """A dataset that is written as it arrives; its hash and length are filled in at the end."""
 
-    def __init__(
-        self, draft: Draft, key: str, meta: Callable[[Description], bytes], sender: Sender, now: datetime
-    ) -> None:
+    def __init__(self, draft: Draft, key: str, meta: bytes, sender: Sender, now: datetime) -> None:
         self._draft, self._key, self._meta = draft, key, meta
         self.sender, self.now = sender, now
         self.digest, self.length = blake3(), 0
-        first = meta(_described(self.digest, 0, sender, now))
-        self._offset = len(first)
         try:
-            draft.write(first)
+            draft.write(meta)
         except BaseException:
             draft.abandon()
             raise
 
+    def __enter__(self) -> Writing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         self._draft.write(piece)
+        self._draft.hasten()  # the disk works while the hash is made and the header read
         self.digest.update(piece)
         self.length += len(piece)
 
     def reading(self) -> AbstractContextManager[BinaryIO]:
         """The dataset as far as it was written, to read and seek in."""
-        return self._draft.reading(self._offset)
+        return self._draft.reading(len(self._meta))
 
     def keep(self) -> Stored:
-        meta = self._meta(_described(self.digest, self.length, self.sender, self.now))
-        self._draft.patch(0, meta)
+        digest, offset = self.digest.digest(), len(self._meta)
+        said = Description(self.length, digest.hex(), self.sender.institution_code, self.now)
+        meta = filled_in(self._meta, said)
+        self._draft.patch(offset - DESCRIPTION_LENGTH, meta[-DESCRIPTION_LENGTH:])
         self._draft.keep()
-        sealed = seal(meta, self.digest.digest())
-        return Stored(self._key, len(meta) + self.length, len(meta), self.digest.hexdigest(), sealed)
+        return Stored(self._key, offset + self.length, offset, digest.hex(), seal(meta, digest))
 
     def abandon(self) -> None:
+        """Forget what was not kept; harmless afterwards."""
         self._draft.abandon()
 
 
@@ -127,36 +131,28 @@ class Ingest:
         written. The outcome is the same otherwise, at the price of an object that the sweep removes.
         Raises what the store and the database raise; then nothing is visible and the device sends again.
         """
-        now, digest = utc_now(), blake3(dataset)
-        if is_likely_known and self._is_identical(header, digest.hexdigest()):
+        if is_likely_known and self._is_identical(header, blake3(dataset).hexdigest()):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
-        meta = _meta(header, sender, _described(digest, len(dataset), sender, now))
-        key = new_key("instances", now)
-        self._objects.put_whole(key, (meta, dataset))
-        stored = Stored(
-            key, len(meta) + len(dataset), len(meta), digest.hexdigest(), seal(meta, digest.digest())
-        )
-        return self._index(Arrived(header, stored, sender, Origin.RECEIVED, now))
+        names = header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid
+        with self.begin(*names, sender=sender) as writing:
+            writing.write(dataset)
+            return self.finish(writing, header, is_likely_known=False)
 
     def begin(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, *, sender: Sender
-    ) -> Large:
-        """Begin to keep a dataset that is larger than memory should hold."""
+    ) -> Writing:
+        """Begin to keep a dataset of which more is to be known: the rest of it, or its header."""
         now = utc_now()
         key = new_key("instances", now)
+        nothing = Description(0, "", sender.institution_code, now)
+        meta = meta_bytes(sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender.ae_title, nothing)
+        return Writing(self._objects.draft(key), key, meta, sender, now)
 
-        def meta(description: Description) -> bytes:
-            return meta_bytes(
-                sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender.ae_title, description
-            )
-
-        return Large(self._objects.draft(key), key, meta, sender, now)
-
-    def finish(self, large: Large, header: Header) -> Kept:
-        """Keep the large dataset, whose header was read meanwhile. The caller abandons it afterwards."""
-        if self._is_identical(header, large.digest.hexdigest()):
+    def finish(self, writing: Writing, header: Header, *, is_likely_known: bool = True) -> Kept:
+        """Keep the dataset, whose header was read meanwhile."""
+        if is_likely_known and self._is_identical(header, writing.digest.hexdigest()):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
-        return self._index(Arrived(header, large.keep(), large.sender, Origin.RECEIVED, large.now))
+        return self._index(Arrived(header, writing.keep(), writing.sender, Origin.RECEIVED, writing.now))
 
     def close(self) -> None:
         """When no device is connected any more."""
@@ -244,17 +240,3 @@ class Ingest:
             with contextlib.suppress(Exception):
                 self._writer.close()
             self._writer = None
-
-
-def _meta(header: Header, sender: Sender, description: Description) -> bytes:
-    return meta_bytes(
-        header.sop_class_uid,
-        header.sop_instance_uid,
-        header.transfer_syntax_uid,
-        sender.ae_title,
-        description,
-    )
-
-
-def _described(digest: blake3, length: int, sender: Sender, now: datetime) -> Description:
-    return Description(length, digest.hexdigest(), sender.institution_code, now)

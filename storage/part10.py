@@ -17,7 +17,9 @@ IMPLEMENTATION_VERSION_NAME = "READINGCENTER01"
 _CREATOR = IMPLEMENTATION_CLASS_UID + ".1"
 
 LONGEST_META = 4096
-_DESCRIPTION = 256  # bytes that a description takes, padded: it may be written when the dataset has passed by
+DESCRIPTION_LENGTH = (
+    256  # bytes that a description takes, padded: it may be written when the dataset has passed by
+)
 _BEFORE_GROUP = 128 + 4 + 12
 
 
@@ -61,9 +63,16 @@ def meta_bytes(
     ]
     if description is not None:
         elements.append(_element(0x0100, b"UI", _CREATOR, b"\0"))
-        elements.append(struct.pack("<HH2sHL", 2, 0x0102, b"OB", 0, _DESCRIPTION) + _described(description))
+        elements.append(
+            struct.pack("<HH2sHL", 2, 0x0102, b"OB", 0, DESCRIPTION_LENGTH) + _described(description)
+        )
     group = b"".join(elements)
     return bytes(128) + b"DICM" + b"\x02\0\0\0UL\x04\0" + struct.pack("<L", len(group)) + group
+
+
+def filled_in(meta: bytes, description: Description) -> bytes:
+    """The same meta information with another description, which stands last."""
+    return meta[:-DESCRIPTION_LENGTH] + _described(description)
 
 
 def read_meta(head: bytes) -> Meta | None:
@@ -96,9 +105,9 @@ def _described(description: Description) -> bytes:
         f'{{"length":{description.length},"blake3":"{description.digest}",'
         f'"institution":{json.dumps(description.institution_code)},"at":"{description.received_at.isoformat()}"}}'
     ).encode("ascii")
-    if len(text) > _DESCRIPTION:
+    if len(text) > DESCRIPTION_LENGTH:
         raise ValueError("the code of an institution is too long for an object's description")
-    return text.ljust(_DESCRIPTION)
+    return text.ljust(DESCRIPTION_LENGTH)
 
 
 def _read_description(value: bytes) -> Description | None:

@@ -54,10 +54,6 @@ class S3Store:
         with _asking(key):
             self.client.put_object(bucket_name=self.bucket, object_name=key, data=content, length=length)
 
-    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
-        whole = b"".join(pieces)
-        self.put(key, io.BytesIO(whole), len(whole))
-
     def draft(self, key: str) -> _SpooledDraft:
         return _SpooledDraft(self, key)
 
@@ -149,6 +145,9 @@ class _SpooledDraft:
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         self._spool.write(piece)
+
+    def hasten(self) -> None:
+        """It goes as a whole."""
 
     def patch(self, at: int, piece: bytes) -> None:
         self._spool.seek(at)

@@ -113,9 +113,6 @@ class SoundObjects:
         self.require(key)
         return self._store.size(key)
 
-    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
-        self._store.put_whole(key, pieces)
-
     def draft(self, key: str) -> Draft:
         return self._store.draft(key)
 

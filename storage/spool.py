@@ -59,9 +59,6 @@ class SpoolFirst:
         self.store = store
         self._torn: dict[str, int] = {}  # and the moment of its last change
 
-    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
-        self.store.put_whole(key, pieces)
-
     def draft(self, key: str) -> Draft:
         return self.store.draft(key)
 
@@ -191,9 +188,6 @@ class SpoolFirst:
 
 class SpooledStore(SpoolFirst):
     """As a node writes: durable in the spool when `put` returns, in the store a little later."""
-
-    def put_whole(self, key: str, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
-        self.spool.put_whole(key, pieces)
 
     def draft(self, key: str) -> Draft:
         return self.spool.draft(key)

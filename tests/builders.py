@@ -1,5 +1,6 @@
 """What the tests are about: orders, exams with real instances, tasks; through the product's own doors."""
 
+import io
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -115,6 +116,10 @@ def bytes_of(dataset: Dataset) -> bytes:
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, dataset)
     return buffer.getvalue()
+
+
+def put_object(objects: ObjectStore, key: str, content: bytes) -> None:
+    objects.put(key, io.BytesIO(content), len(content))
 
 
 def keep(

@@ -11,6 +11,7 @@ from center import inventory
 from storage.instances import find_instance, is_kept
 from storage.objects import FolderStore
 from storage.spool import SpooledStore
+from tests.builders import put_object
 from tests.dicom_node.devices import CT
 from tests.faults.sender import SUCCESS, Told, send_one
 from tests.pairs import Pair
@@ -54,7 +55,7 @@ def test_what_changed_in_the_spool_is_not_copied_over_the_truth(
     (key,) = node.objects.keys()
     good = node.objects.get(key)
     spooled = SpooledStore(FolderStore(tmp_path / "unsent"), FolderStore(tmp_path / "elsewhere"))
-    spooled.put_whole(key, (good,))
+    put_object(spooled, key, good)
     _flip_a_byte(tmp_path / "unsent" / key, len(good) - 10)
 
     copied = spooled.drain()
@@ -77,7 +78,7 @@ def test_what_the_store_gives_back_otherwise_stays_in_the_spool(
     send_one(node.port, Told())
     (key,) = node.objects.keys()
     spooled = SpooledStore(FolderStore(tmp_path / "unsent"), Forgetful(tmp_path / "elsewhere"))
-    spooled.put_whole(key, (node.objects.get(key),))
+    put_object(spooled, key, node.objects.get(key))
 
     assert spooled.drain() == 0
     assert list(spooled.spool.keys()) == [key]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.builders import put_object
 from tests.faults.sender import OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
 from tests.pairs import Pair
 
@@ -113,8 +114,8 @@ def test_a_folder_whose_flush_failed_is_flushed_before_anything_in_it_is_acknowl
 
     monkeypatch.setattr(os, "fsync", failing_once)
     with pytest.raises(OSError):
-        store.put_whole("a/b/c", (b"x",))
-    store.put_whole("a/b/d", (b"x",))
+        put_object(store, "a/b/c", b"x")
+    put_object(store, "a/b/d", b"x")
 
     root = str(tmp_path / "objects")
     assert flushed == [root, root, f"{root}/a", f"{root}/a/b/d"]

@@ -18,7 +18,7 @@ from storage.ingest import Ingest
 from storage.instances import find_instance, object_seal
 from storage.part10 import Description, meta_bytes, read_meta
 from storage.uids import new_uid
-from tests.builders import a_dataset, bytes_of
+from tests.builders import a_dataset, bytes_of, put_object
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 QINGSHI = Sender("T01_CT", "T01", "127.0.0.1")
@@ -179,9 +179,9 @@ def test_what_was_being_written_when_the_power_failed_is_not_made_an_image(datab
         Description(len(raw), "0" * 64, "T01", utc_now()),
     )
     day = f"{utc_now():%Y/%m/%d}"
-    objects.put_whole(f"instances/{day}/aa/torn", (torn, raw))
-    objects.put_whole(f"instances/{day}/aa/short", (torn, raw[:100]))
-    objects.put_whole(f"instances/{day}/aa/other", (b"\0" * 400,))
+    put_object(objects, f"instances/{day}/aa/torn", torn + raw)
+    put_object(objects, f"instances/{day}/aa/short", torn + raw[:100])
+    put_object(objects, f"instances/{day}/aa/other", b"\0" * 400)
 
     assert heal(database, objects) == 0
     assert _count(database, Instance) == 0

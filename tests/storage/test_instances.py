@@ -147,7 +147,7 @@ def test_a_store_that_fails_leaves_nothing_to_be_seen(database, objects, monkeyp
     def full(*_words: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(objects), "put_whole", full)
+    monkeypatch.setattr(type(objects), "draft", full)
 
     with pytest.raises(OSError):
         keep(database, objects, a_dataset())

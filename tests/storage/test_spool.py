@@ -18,7 +18,7 @@ from storage.ingest import Ingest
 from storage.instance_headers import fill_headers
 from storage.objects import FolderStore, ObjectMissing, ObjectStore, StoreAway
 from storage.spool import SpooledStore, SpoolFirst, _alone, draining
-from tests.builders import a_dataset, bytes_of
+from tests.builders import a_dataset, bytes_of, put_object
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 QINGSHI = Sender("T01_CT", "T01", "127.0.0.1")
@@ -57,7 +57,7 @@ def test_an_object_is_found_before_and_after_it_is_copied(spooled, kept):
 def test_a_copy_without_a_row_is_copied_all_the_same(spooled, kept):
     key, content = kept
     orphan = key[:-4] + "0000"
-    spooled.put_whole(orphan, (content,))
+    put_object(spooled, orphan, content)
 
     assert spooled.drain() == 2
     assert spooled.store.get(orphan) == content
@@ -80,7 +80,7 @@ def test_what_is_still_being_written_is_not_copied(spooled, kept):
 def test_what_a_crash_left_half_written_stays_and_stops_nobody(spooled, kept, caplog):
     key, content = kept
     torn = key[:-4] + "0000"
-    spooled.put_whole(torn, (content[:100],))
+    put_object(spooled, torn, content[:100])
     long_ago = time.time() - 600
     os.utime(spooled.spool.root / torn, (long_ago, long_ago))
 
@@ -126,7 +126,7 @@ def test_portals_and_workers_read_the_spool_and_write_into_the_store(spooled, ke
     key, content = kept
     reader = SpoolFirst(spooled.spool, spooled.store)
 
-    reader.put_whole("reports/2026/11/22/10/x", (b"a report",))
+    put_object(reader, "reports/2026/11/22/10/x", b"a report")
 
     assert reader.get(key) == content
     assert spooled.store.get("reports/2026/11/22/10/x") == b"a report"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -14,8 +15,9 @@ from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.proposal import Agreed
 from storage.objects import ObjectStore, filled
 from storage.part10 import meta_bytes
+from storage.windows import DEFLATED
 
-NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, "1.2.840.10008.1.2.1.99"}
+NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG}
 
 
 # It is re-encoded in memory, several times over.
@@ -109,11 +111,17 @@ def fit(departing: Departing, *, accepted: str) -> Departing:
     return Departing(departing.sop_class_uid, departing.sop_instance_uid, accepted, WrittenDataset(encoded))
 
 
-def _re_encoded(dataset: bytearray, transfer_syntax_uid: str, accepted: str, *, sop_class_uid: str) -> bytes:
+def _re_encoded(
+    dataset: bytes | bytearray, transfer_syntax_uid: str, accepted: str, *, sop_class_uid: str
+) -> bytes:
+    if transfer_syntax_uid == DEFLATED:
+        dataset, transfer_syntax_uid = _inflated(dataset), EXPLICIT_LITTLE
+        if accepted == transfer_syntax_uid:
+            return dataset
     whole = meta_bytes(sop_class_uid, "1.2", transfer_syntax_uid, "") + dataset
     try:
         read = dcmread(io.BytesIO(whole))
-        if UID(transfer_syntax_uid).is_compressed and transfer_syntax_uid not in NATIVE | {EXPLICIT_BIG}:
+        if UID(transfer_syntax_uid).is_compressed and transfer_syntax_uid not in NATIVE:
             read.decompress()
         written = io.BytesIO()
         read.file_meta.TransferSyntaxUID = UID(accepted)
@@ -127,6 +135,18 @@ def _re_encoded(dataset: bytearray, transfer_syntax_uid: str, accepted: str, *, 
         # Decoders raise whatever they like; to the peer it is one sub-operation that failed.
         raise CannotFit(f"cannot be re-encoded: {type(error).__name__}") from None
     return _without_meta(written.getvalue())
+
+
+def _inflated(dataset: bytes | bytearray) -> bytes:
+    """What was deflated (PS3.5 A.5), unless it is larger than what is re-encoded. Raises CannotFit."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(dataset, MOST_RE_ENCODED)
+    except zlib.error:
+        raise CannotFit("cannot be inflated") from None
+    if not inflater.eof and inflater.unconsumed_tail:
+        raise CannotFit("too large to be re-encoded")
+    return inflated
 
 
 def _without_meta(whole: bytes) -> bytes:

@@ -29,6 +29,7 @@ from dicom_node.upper_layer import MAXIMUM_PDU, PDU_SECONDS
 LOOK_AROUND = 0.25  # seconds that a wait lasts before it is asked whether anybody still wants it
 _AT_ONCE = 65_536  # of what a peer says
 _MOST_CANCELLED = 10
+_MOST_UNASKED = 8  # answers of which at most one can be due
 
 RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
 
@@ -76,8 +77,8 @@ class Line:
         self._is_wanted = is_wanted
         self._stray = stray
         self._is_astray = False  # the dataset of such a message is arriving
-        self._held = bytearray(first)
-        self._command = bytearray()
+        self._held = first  # what was read and not understood yet
+        self._command = b""
         self._heard: deque[tuple[int, Command]] = deque()
         self._is_plain = not isinstance(connection, ssl.SSLSocket)
         if self._is_plain:
@@ -93,7 +94,7 @@ class Line:
         with contextlib.suppress(OSError):
             if self._is_plain:
                 self._limit(0)
-        return bytes(self._held)
+        return self._held
 
     def send(self, view: memoryview | bytes) -> None:
         """All of it. Raises PeerGone; then a part of it may have been sent."""
@@ -125,37 +126,37 @@ class Line:
         while not self._heard:
             if not self._understand():
                 self._receive(until)
+            if time.monotonic() > until and not self._heard:
+                raise PeerSilent("the peer says everything but what it is asked")
         return self._heard.popleft()
 
     def look(self) -> None:
         """Take what the peer has said already, such as a C-CANCEL. Raises PeerGone."""
-        while True:
-            while self._understand():
-                pass
-            try:
-                if self._is_plain:
-                    piece = self._socket.recv(_AT_ONCE, socket.MSG_DONTWAIT)
-                else:
-                    self._socket.settimeout(0)
-                    try:
-                        piece = self._socket.recv(_AT_ONCE)
-                    finally:
-                        self._socket.settimeout(LOOK_AROUND)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                return
-            except OSError:
-                raise PeerGone("the connection is lost") from None
-            self._take(piece)
+        try:
+            if self._is_plain:
+                piece = self._socket.recv(_AT_ONCE, socket.MSG_DONTWAIT)
+            else:
+                self._socket.settimeout(0)
+                try:
+                    piece = self._socket.recv(_AT_ONCE)
+                finally:
+                    self._socket.settimeout(LOOK_AROUND)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            raise PeerGone("the connection is lost") from None
+        self._take(piece)
+        while self._understand():
+            pass
 
     def release(self, *, patience: float) -> None:
         """End the association in order, if the peer lets us (PS3.8 table 9-10, Sta7)."""
         until = time.monotonic() + patience
         try:
             self.send(RELEASE_RQ)
-            while self._held[:1] != RELEASED[:1]:
-                if len(self._held) >= 6:
-                    self._understand()
-                self._receive(until)
+            while self._held[:1] != RELEASED[:1] and time.monotonic() < until:
+                if not self._held or not self._understand():
+                    self._receive(until)
         except PeerGone:
             return
 
@@ -182,7 +183,7 @@ class Line:
     def _take(self, piece: bytes) -> None:
         if not piece:
             raise PeerGone("the peer has closed the connection")
-        self._held += piece
+        self._held = self._held + piece if self._held else piece
 
     def _look_around(self) -> None:
         if not self._is_wanted():
@@ -213,9 +214,9 @@ class Line:
             at += 6
             if size < 2 or at + size - 2 > end:
                 raise PeerBroken
-            self._fragment(context_id, control, bytes(held[at : at + size - 2]))
+            self._fragment(context_id, control, held[at : at + size - 2])
             at += size - 2
-        del held[:end]
+        self._held = held[end:]
         return True
 
     def _fragment(self, context_id: int, control: int, piece: bytes) -> None:
@@ -227,11 +228,10 @@ class Line:
             return
         if self._is_astray or len(self._command) + len(piece) > LONGEST_COMMAND:
             raise PeerBroken
-        self._command += piece
+        whole = self._command + piece
+        self._command = b"" if control & 2 else whole
         if not control & 2:
             return
-        whole = bytes(self._command)
-        self._command.clear()
         try:
             command = read_command(whole)
         except ValueError:
@@ -240,6 +240,8 @@ class Line:
             if len(self.cancelled) < _MOST_CANCELLED:
                 self.cancelled.add(command.message_id)
         elif command.is_response and not command.has_dataset:
+            if len(self._heard) == _MOST_UNASKED:
+                raise PeerBroken
             self._heard.append((context_id, command))
         else:
             self._hand_on(context_id, control, whole)

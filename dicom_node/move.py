@@ -49,6 +49,8 @@ def _send(
 ) -> None:
     plans = plans_for((one.sop_class_uid, one.transfer_syntax_uid) for one in operations.waiting)
     for plan in plans:
+        if operations.is_cancelled:
+            return
         _send_kinds(node, exchange, destination, operations, plan)
 
 

@@ -184,7 +184,7 @@ def perform(
     except (RequesterGone, PeerGone, CannotRead) as error:
         # Whoever releases or aborts is answered by the upper layer; with everybody else it is over here.
         if isinstance(error.__cause__ or error, PeerBroken | PeerSilent | CannotRead):
-            association.abort(block=False)
+            association.abort()
         return
     named = {"vr": "UI", "Value": tally.failed[:MOST_NAMED]}
     exchange.answer_counts(status, counts, dataset={FAILED_SOP_INSTANCE_UID_LIST: named})

@@ -193,7 +193,7 @@ def get(node, study_instance_uid, take, *, syntax=EXPLICIT, cancel_after=None):
         for status, names in association.send_c_get(asked, STUDY_GET, msg_id=9):
             listed = getattr(names, "FailedSOPInstanceUIDList", [])
             said.append(
-                (int(status.Status), counts(status), [listed] if isinstance(listed, str) else list(listed))
+                (status.get("Status"), counts(status), [listed] if isinstance(listed, str) else list(listed))
             )
             if len(said) == cancel_after:
                 association.send_c_cancel(9, query_model=STUDY_GET)

@@ -88,6 +88,10 @@ class PeerAssociation(Association):
         self._errands.append(errand)
         self._news.set()
 
+    def send_written(self, pdus: bytes) -> None:
+        """Send P-DATA-TF PDUs of ours as they are; may wait for the peer to read."""
+        self._reactor.send_written(pdus)
+
     def ask(self, request: Any, context_id: int, *, patience: float) -> Any:
         """Send a request of ours and return its answer, in the association's own thread.
 

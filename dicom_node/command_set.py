@@ -1,4 +1,4 @@
-"""Command sets (PS3.7 6.3.1, E): read and written without a dataset, where images come in and go out."""
+"""Command sets (PS3.7 6.3.1, E): read and written without pynetdicom, for what is in a hurry."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from storage.uids import is_uid
 
-C_STORE_RQ, C_GET_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0021, 0x0030, 0x0FFF
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ = 0x0001, 0x0010, 0x0020, 0x0021
+C_ECHO_RQ, C_CANCEL_RQ = 0x0030, 0x0FFF
 RESPONSE = 0x8000
-NO_DATASET = 0x0101
+NO_DATASET, SOME_DATASET = 0x0101, 0x0001
 LONGEST_COMMAND = 16 << 10
 
 _GROUP_LENGTH, _CLASS, _FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
@@ -66,14 +67,16 @@ def read_command(data: bytes) -> Command:
         raise ValueError("the command set lacks an element that every one has") from None
 
 
-def response(command: Command, context_id: int, status: int, comment: str = "") -> bytes:
-    """The P-DATA-TF that answers this command."""
+def response(
+    command: Command, context_id: int, status: int, comment: str = "", *, has_dataset: bool = False
+) -> bytes:
+    """The P-DATA-TF that answers this command; a dataset may follow it."""
     elements = []
     if command.sop_class_uid:
         elements.append(_uid(_CLASS, command.sop_class_uid))
     elements.append(_short(_FIELD, command.field | RESPONSE))
     elements.append(_short(_RESPONDED_TO, command.message_id))
-    elements.append(_short(_DATASET_TYPE, NO_DATASET))
+    elements.append(_short(_DATASET_TYPE, SOME_DATASET if has_dataset else NO_DATASET))
     elements.append(_short(_STATUS, status))
     if comment:
         elements.append(_padded(_COMMENT, comment.encode("ascii", "replace"), b" "))
@@ -142,6 +145,19 @@ def _framed(context_id: int, elements: list[bytes]) -> bytes:
     body = b"".join(elements)
     body = _head.pack(0, _GROUP_LENGTH, 4) + struct.pack("<L", len(body)) + body
     return _pdv.pack(4, 0, len(body) + 6, len(body) + 2, context_id, 3) + body
+
+
+def dataset_pdus(raw: bytes, context_id: int, most: int) -> bytes:
+    """A dataset as P-DATA-TF PDUs of one value each, none longer than `most`; 0 is as long as one likes."""
+    room = max(2, (most - 6) & ~1) if most else len(raw)
+    if len(raw) <= room:
+        return _pdv.pack(4, 0, len(raw) + 6, len(raw) + 2, context_id, 2) + raw
+    pieces = []
+    for at in range(0, len(raw), room):
+        piece = raw[at : at + room]
+        control = 2 if at + room >= len(raw) else 0
+        pieces.append(_pdv.pack(4, 0, len(piece) + 6, len(piece) + 2, context_id, control) + piece)
+    return b"".join(pieces)
 
 
 def _number(value: bytes) -> int:

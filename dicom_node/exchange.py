@@ -95,7 +95,7 @@ class Exchange:
             )
             setattr(response, ANSWERED_IN.get(kind, "Identifier"), io.BytesIO(raw))
         self.association.dimse.send_msg(response, self.context_id)
-        self._note(status)
+        self.note(status)
 
     def answer_counts(
         self, status: Status, counts: SubOperationCounts, *, dataset: dict[str, Any] | None = None
@@ -125,9 +125,10 @@ class Exchange:
                 counts,
             )
         )
-        self._note(status)
+        self.note(status)
 
-    def _note(self, status: Status | int) -> None:
+    def note(self, status: Status | int) -> None:
+        """This was answered; the last answer counts."""
         if not is_pending(status):
             self.status = int(status)
             kind = type(self.request).__name__.replace("_", "-")

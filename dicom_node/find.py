@@ -10,11 +10,13 @@ from pydicom.datadict import keyword_for_tag
 from dicom_node.answering import SPECIFIC_CHARACTER_SET, charset_for, shown_in
 from dicom_node.contexts import PATIENT_ROOT
 from dicom_node.exchange import Exchange
+from dicom_node.pending import Pending
 from dicom_node.statuses import Status, WrongRequest
-from storage import matching
+from storage import answers
 from storage.attributes import values_of
 from storage.database import utc_now
 from storage.institutions import Service
+from storage.matching import MATCHED, Level
 from worklist.people import visible_to_device
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ LONGEST_WILDCARD_KEY = 128
 TIMEZONE_OFFSET = "00080201"
 QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY = "00080052", "00080054", "00080056"
 ALWAYS_ANSWERED = {RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY}
-SOP_CLASSES_IN_STUDY = "00080062"
 # Whose items hold keys too: Scheduled Procedure Step, Issuer of Accession Number.
 SEQUENCES = ("00400100", "00080051")
 # What the worklist matches besides (worklist.scheduling).
@@ -42,10 +43,10 @@ NO_KEYS = {SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET, QUERY_RETRIEVE_LEVEL}
 
 # PS3.4 C.6: level of the query → level of the matching, and the key that every answer carries.
 LEVELS = {
-    "PATIENT": (matching.Level.PATIENT, "00100020"),
-    "STUDY": (matching.Level.STUDY, "0020000D"),
-    "SERIES": (matching.Level.SERIES, "0020000E"),
-    "IMAGE": (matching.Level.INSTANCE, "00080018"),
+    "PATIENT": (Level.PATIENT, "00100020"),
+    "STUDY": (Level.STUDY, "0020000D"),
+    "SERIES": (Level.SERIES, "0020000E"),
+    "IMAGE": (Level.INSTANCE, "00080018"),
 }
 
 
@@ -58,49 +59,46 @@ def find(node: Node, exchange: Exchange) -> None:
     charset = charset_for(exchange.device, asked)
     keys = keys_of(asked)
     options = exchange.options
+    row_level, unique_key = LEVELS[level]
     with node.database.reading() as session:
-        rows = matching.find(
+        visible = visible_to_device(session, exchange.device, now=utc_now())
+        rows = answers.matches(
             session,
-            LEVELS[level][0],
+            row_level,
             keys,
-            visible=visible_to_device(session, exchange.device, now=utc_now()),
+            visible=visible,
             limit=MOST_MATCHES + 1,
             fuzzy=options.fuzzy,
             relational=options.relational,
             combined=options.combined,
             empty=options.empty,
         )
-        if SOP_CLASSES_IN_STUDY in asked and level == "STUDY":
-            matching.add_sop_classes(session, rows)
-    pending = pending_status(asked, rows, keys)
-    for row in rows[:MOST_MATCHES]:
-        if exchange.is_cancelled:
-            exchange.answer(Status.CANCEL)
-            return
-        if not exchange.is_alive:
-            return
-        answer = only_asked(row, asked)
-        answer[LEVELS[level][1]] = row.get(LEVELS[level][1], {"vr": "UI"})
-        answer[QUERY_RETRIEVE_LEVEL] = {"vr": "CS", "Value": [level]}
-        answer[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [node.settings.ae_title]}
-        answer[INSTANCE_AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        exchange.answer(pending, dataset=shown_in(answer, charset), charset=charset)
-    end(exchange, is_all=len(rows) <= MOST_MATCHES)
-
-
-def end(exchange: Exchange, *, is_all: bool) -> None:
-    """Success promises every match (PS3.4 C.4.1.3): an answer that was cut off is none."""
-    if is_all:
-        exchange.answer(Status.SUCCESS)
-    else:
-        exchange.answer(Status.OUT_OF_RESOURCES, "more match than are answered; narrow the query")
+        is_all, rows = len(rows) <= MOST_MATCHES, rows[:MOST_MATCHES]
+        page = answers.describe(session, row_level, rows[: answers.PAGE], visible=visible, wanted=asked)
+    always = {
+        QUERY_RETRIEVE_LEVEL: {"vr": "CS", "Value": [level]},
+        RETRIEVE_AE_TITLE: {"vr": "AE", "Value": [node.settings.ae_title]},
+        INSTANCE_AVAILABILITY: {"vr": "CS", "Value": ["ONLINE"]},
+    }
+    pending = Pending(exchange, pending_status(asked, page, keys), charset)
+    for start in range(0, len(rows), answers.PAGE):
+        if start:
+            # No look is open while a peer on a slow line reads what it has been told.
+            with node.database.reading() as session:
+                some = rows[start : start + answers.PAGE]
+                page = answers.describe(session, row_level, some, visible=visible, wanted=asked)
+        for row in page:
+            answer = {**only_asked(row, asked), unique_key: row[unique_key], **always}
+            if not pending.add(shown_in(answer, charset)):
+                return
+    pending.finish(is_all=is_all)
 
 
 def pending_status(asked: dict[str, Any], rows: list[dict[str, Any]], keys: dict[str, str]) -> Status:
     """0xFF01 where an optional key is not supported for existence or for matching (PS3.4 C.4.1.1.4)."""
     known = rows[0] if rows else {}
     is_supported = all(_is_known(asked, known)) and all(
-        keyword in matching.MATCHED or keyword in WORKLIST_KEYS for keyword in keys
+        keyword in MATCHED or keyword in WORKLIST_KEYS for keyword in keys
     )
     return Status.PENDING if is_supported else Status.PENDING_WITHOUT_SOME_KEYS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from storage.attributes import NUMBERS
@@ -30,26 +31,35 @@ def encode(
 
 
 def _encode(attributes: Mapping[str, Any], charset: str, is_implicit: bool, order: str) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     for tag, element in sorted(attributes.items()):
         vr = element["vr"]
         value = _value(vr, element, charset, is_implicit, order)
         if len(value) % 2:
             value += b" " if vr in PADDED_WITH_SPACE else b"\0"
-        head = struct.pack(order + "HH", int(tag[:4], 16), int(tag[4:], 16))
-        if is_implicit:
-            head += struct.pack(order + "L", len(value))
-        elif vr in LONG_LENGTH:
-            head += vr.encode() + bytes(2) + struct.pack(order + "L", len(value))
-        else:
+        head, length = _head(tag, vr, is_implicit, order)
+        if length.size == 2:
             value = value[:65534]
-            head += vr.encode() + struct.pack(order + "H", len(value))
-        pieces.append(head + value)
+        pieces += (head, length.pack(len(value)), value)
     return b"".join(pieces)
 
 
+@lru_cache(maxsize=4096)
+def _head(tag: str, vr: str, is_implicit: bool, order: str) -> tuple[bytes, struct.Struct]:
+    """An element up to its length, and how that is written (PS3.5 7.1)."""
+    head = struct.pack(order + "HH", int(tag[:4], 16), int(tag[4:], 16))
+    if is_implicit:
+        return head, struct.Struct(order + "L")
+    if vr in LONG_LENGTH:
+        return head + vr.encode() + bytes(2), struct.Struct(order + "L")
+    return head + vr.encode(), struct.Struct(order + "H")
+
+
 def _value(vr: str, element: Mapping[str, Any], charset: str, is_implicit: bool, order: str) -> bytes:
-    values = element.get("Value") or []
+    values = element.get("Value")
+    if not values and vr not in BINARY:
+        return b""
+    values = values or []
     if vr == "SQ":
         items = []
         for item in values:
@@ -64,13 +74,17 @@ def _value(vr: str, element: Mapping[str, Any], charset: str, is_implicit: bool,
         # What is no number travels through JSON as a word.
         read = float if vr in ("FD", "FL") else int
         return b"".join(struct.pack(order + NUMBERS[vr], read(value)) for value in values)
-    text = "\\".join(_text(vr, value) for value in values)
-    return encode_for(text, charset) if vr in TEXT else text.encode("ascii", "replace")
+    text = _text(vr, values[0]) if len(values) == 1 else "\\".join(_text(vr, value) for value in values)
+    if vr not in TEXT or text.isascii():
+        return text.encode("ascii", "replace")
+    return encode_for(text, charset)
 
 
 def _text(vr: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     if vr == "PN" and isinstance(value, Mapping):
         return "=".join(str(value.get(group, "")) for group in GROUPS).rstrip("=")
     if vr == "DS" and isinstance(value, float):
@@ -81,6 +95,7 @@ def _text(vr: str, value: Any) -> str:
 def _needs_charset(element: Mapping[str, Any]) -> bool:
     if element["vr"] == "SQ":
         return any(_needs_charset(nested) for item in element.get("Value") or [] for nested in item.values())
-    if element["vr"] not in TEXT:
+    values = element.get("Value")
+    if not values or element["vr"] not in TEXT:
         return False
-    return not all(_text(element["vr"], value).isascii() for value in element.get("Value") or [])
+    return not all(_text(element["vr"], value).isascii() for value in values)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from dicom_node.answering import charset_for, shown_in
 from dicom_node.exchange import Exchange
-from dicom_node.find import end, keys_of, only_asked, pending_status
-from dicom_node.statuses import Status
+from dicom_node.find import keys_of, only_asked, pending_status
+from dicom_node.pending import Pending
 from storage.institutions import Service
 from worklist.scheduling import MOST_ITEMS, worklist_items
 
@@ -22,13 +22,8 @@ def find(node: Node, exchange: Exchange) -> None:
     keys = keys_of(asked)
     with node.database.reading() as session:
         items = worklist_items(session, exchange.device, keys)
-    pending = pending_status(asked, items, keys)
+    pending = Pending(exchange, pending_status(asked, items, keys), charset)
     for item in items[:MOST_ITEMS]:
-        if exchange.is_cancelled:
-            exchange.answer(Status.CANCEL)
+        if not pending.add(shown_in(only_asked(item, asked), charset)):
             return
-        if not exchange.is_alive:
-            return
-        row = shown_in(only_asked(item, asked), charset)
-        exchange.answer(pending, dataset=row, charset=charset)
-    end(exchange, is_all=len(items) <= MOST_ITEMS)
+    pending.finish(is_all=len(items) <= MOST_ITEMS)

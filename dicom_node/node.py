@@ -45,6 +45,7 @@ from dicom_node.statuses import Status, fields_for, status_for, status_of
 from dicom_node.storage_association import StorageAssociation
 from dicom_node.tls import accepting_context
 from dicom_node.upper_layer import MAXIMUM_PDU
+from storage import answers
 from storage.audit import Actor
 from storage.database import Database
 from storage.healing import heal
@@ -152,10 +153,16 @@ class Node:
         self.known.start()
         self.log.start()
         self.figures.start()
-        threading.Thread(target=self.ingest.warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         for listener in (self._plain, self._secure):
             if listener is not None:
                 listener.start()
+
+    def _warm_up(self) -> None:
+        """Do beforehand what the first image and the first query of the day would otherwise wait for."""
+        self.ingest.warm_up()
+        with self.database.reading() as session:
+            answers.prepare(session.connection())
 
     def stop(self) -> None:
         """Close the ports, end the open associations, write the last audit rows."""

@@ -95,6 +95,14 @@ class PeerSocket(transport.AssociationSocket):
             self.event_queue.put("Evt17")
 
 
+class Written:
+    """P-DATA-TF PDUs that are written already; `is_over` once they were sent, or never will be."""
+
+    def __init__(self, pdus: bytes) -> None:
+        self.pdus = pdus
+        self.is_over = threading.Event()
+
+
 class Reactor(dul.DULServiceProvider):
     """The state machine's thread: sleeps until the socket or the association has something."""
 
@@ -138,6 +146,28 @@ class Reactor(dul.DULServiceProvider):
         super().send_pdu(primitive)
         self.wake()
 
+    def send_written(self, pdus: bytes) -> None:
+        """Send P-DATA-TF PDUs that the association's thread has written; return when the line has taken them.
+
+        Whoever writes faster than the peer reads waits here, and the peer is heard between two pieces.
+        """
+        written, queued = Written(pdus), self.to_provider_queue
+        queued.put(written)  # type: ignore[arg-type]
+        self.wake()
+        while not written.is_over.wait(IDLE_LOOK) and self.is_alive():
+            pass
+
+    def _send_what_is_written(self) -> None:
+        """DT-1 and AR-7 of PS3.8 table 9-10, for what needs no encoding."""
+        queued: Any = self.to_provider_queue
+        if not queued.queue or not isinstance(queued.queue[0], Written):
+            return
+        written = queued.get(block=False)
+        if self.state_machine.current_state in ("Sta6", "Sta8") and self.socket is not None:
+            self.socket.send(written.pdus)
+            self._idle_timer.restart()
+        written.is_over.set()
+
     def kill_dul(self) -> None:
         super().kill_dul()
         self.wake()
@@ -165,6 +195,7 @@ class Reactor(dul.DULServiceProvider):
         if self.artim_timer.expired:
             self.event_queue.put("Evt18")
         try:
+            self._send_what_is_written()
             if not self._process_recv_primitive() and self._is_transport_event():
                 self._idle_timer.restart()
             try:

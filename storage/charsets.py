@@ -73,6 +73,7 @@ _DESIGNATIONS = {"ISO 2022 IR 58": (b"\x1b$)A", "gb2312"), "ISO 2022 IR 149": (b
 _ESCAPE = re.compile(b"(" + b"|".join(re.escape(sequence) for sequence in ESCAPES) + b")")
 _DELIMITERS = re.compile(rb"([\r\n\t\f^=\\])")
 HAN = r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af〇]"
+_LONGEST_TOKEN, _LONGEST_HAN = 64, 32
 _HAN = re.compile(HAN)
 
 
@@ -172,20 +173,38 @@ def pinyin_tokens(name: str) -> set[str]:
     """
     tokens: set[str] = set()
     for group in name.split("=")[:3]:
-        components = [part for part in re.split(r"[\^\s,，·.]+", group.strip()) if part]
-        folded = [unicodedata.normalize("NFKD", part).encode("ascii", "ignore") for part in components]
-        latin = [part.decode().lower() for part in folded if part]
+        components = _components(group)
+        latin = _latin(components)
         for start in range(len(latin)):
             tokens.add("".join(latin[start:]))
             tokens.add(latin[start])
         if len(latin) > 1:
             tokens.add("".join(part[0] for part in latin))
         tokens |= _han_tokens("".join(_HAN.findall("".join(components))))
-    return {token[:64] for token in tokens if token}
+    return {token[:_LONGEST_TOKEN] for token in tokens if token}
+
+
+def token_start(pattern: str) -> str:
+    """What a token of every name begins with that has a group of this pattern, with * and ?; may be empty.
+
+    Chinese characters that stand together may stand anywhere; other letters count from the beginning.
+    """
+    runs = re.split(r"[*?]", pattern)
+    han = max(("".join(_HAN.findall(run)) for run in runs), key=len)
+    return han[:_LONGEST_HAN] or "".join(_latin(_components(runs[0])))[:_LONGEST_TOKEN]
+
+
+def _components(group: str) -> list[str]:
+    return [part for part in re.split(r"[\^\s,，·.]+", group.strip()) if part]
+
+
+def _latin(components: Iterable[str]) -> list[str]:
+    folded = (unicodedata.normalize("NFKD", part).encode("ascii", "ignore") for part in components)
+    return [part.decode().lower() for part in folded if part]
 
 
 def _han_tokens(name: str) -> set[str]:
-    name = name[:32]
+    name = name[:_LONGEST_HAN]
     if not name:
         return set()
     tokens = {name[start:] for start in range(len(name))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -164,15 +165,15 @@ def name_matches(query: str) -> ColumnElement[bool]:
     words = [word for word in query.lower().replace("^", " ").replace("=", " ").split() if word]
     return and_(
         true(),  # no word at all leaves nobody out
-        *(
-            Patient.id.in_(
-                select(PatientNameToken.patient_id).where(
-                    PatientNameToken.token >= word, PatientNameToken.token < word + "\U0010ffff"
-                )
-            )
-            for word in words
-        ),
+        *(begins_with([word]) for word in words),
     )
+
+
+def begins_with(starts: Iterable[str]) -> ColumnElement[bool]:
+    """Patients of whose tokens (`charsets.pinyin_tokens`) one begins with one of these."""
+    token = PatientNameToken.token
+    ranges = (and_(token >= start, token < start + "\U0010ffff") for start in starts)
+    return Patient.id.in_(select(PatientNameToken.patient_id).where(or_(*ranges)))
 
 
 def same_person(patient: Patient) -> ColumnElement[bool]:

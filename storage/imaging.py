@@ -31,7 +31,11 @@ class Patient(Base):
     """One patient of one issuer. The same ID at two hospitals is two patients."""
 
     __tablename__ = "patients"
-    __table_args__ = (UniqueConstraint("issuer", "patient_id"),)
+    __table_args__ = (
+        UniqueConstraint("issuer", "patient_id"),
+        # Devices ask for an ID without its issuer, whole or by its beginning.
+        Index(None, "patient_id", postgresql_ops={"patient_id": "varchar_pattern_ops"}),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     issuer: Mapped[str]
     patient_id: Mapped[str]

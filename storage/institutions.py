@@ -119,6 +119,10 @@ def _by_title(dialect: Dialect) -> Prepared:
     return Prepared(select(*columns).where(ApplicationEntity.ae_title == bindparam("title")), dialect)
 
 
+def institution_kind(session: Session, code: str) -> str | None:
+    return session.connection().scalar(select(Institution.kind).where(Institution.code == code))
+
+
 def institution_names(session: Session) -> dict[str, str]:
     rows = session.execute(select(Institution.code, Institution.name))
     return {row.code: row.name for row in rows}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, false, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from storage.identity import name_matches
+from storage.charsets import token_start
+from storage.identity import begins_with, name_matches
 from storage.imaging import Instance, Patient, Series, Study
 from storage.ranges import BadKey, date_range, moments, time_range
 
 Column = InstrumentedAttribute[Any]
-Dataset = dict[str, Any]  # DICOM JSON
 
 
 class Level(StrEnum):
@@ -77,46 +77,6 @@ MATCHED = {*ATTRIBUTES, MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, ISSUER_OF_ACC
 NOTHING = '""'  # the value that matches none (PS3.4 C.2.2.2.7), where that was agreed
 
 
-def find(
-    session: Session,
-    level: Level,
-    keys: Mapping[str, str],
-    *,
-    visible: ColumnElement[bool],
-    limit: int | None = None,
-    offset: int = 0,
-    fuzzy: bool = False,
-    relational: bool = False,
-    combined: bool = False,
-    empty: bool = False,
-) -> list[Dataset]:
-    """Rows of `level` that match `keys` (keyword → matching string), as DICOM JSON with the attributes
-    of this level and those above. `visible` is a condition over Study. Raises BadKey.
-
-    Unknown keywords do not narrow the answer (PS3.4 C.2.2.1.3). The order is stable, for paging.
-    `fuzzy`, `relational` and `combined` are what a peer may negotiate (PS3.4 C.5.1.1): names by their
-    characters, pinyin and initials; keys of lower levels narrow too; ranges of date and time are one range.
-    With `empty` two quotation marks match what has no value, otherwise everything.
-    """
-    wanted = conditions(
-        level, keys, visible=visible, fuzzy=fuzzy, relational=relational, combined=combined, empty=empty
-    )
-    rows = session.execute(_query(level).where(*wanted).offset(offset).limit(limit)).all()
-    return _ANSWERS[level](session, rows, visible)
-
-
-def count(
-    session: Session,
-    level: Level,
-    keys: Mapping[str, str],
-    *,
-    visible: ColumnElement[bool],
-    fuzzy: bool = False,
-) -> int:
-    query = _query(level).where(*conditions(level, keys, visible=visible, fuzzy=fuzzy)).order_by(None)
-    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
-
-
 def conditions(
     level: Level,
     keys: Mapping[str, str],
@@ -126,8 +86,14 @@ def conditions(
     relational: bool = False,
     combined: bool = False,
     empty: bool = False,
-) -> list[ColumnElement[bool]]:
-    """Keys of the level and of those above narrow the answer; keys of lower levels only when `relational`."""
+) -> list[tuple[Level, ColumnElement[bool]]]:
+    """What must be true, of which level. `visible` is a condition over Study. Raises BadKey.
+
+    Keys of the level and of those above narrow the answer, unknown keywords never (PS3.4 C.2.2.1.3).
+    `fuzzy`, `relational` and `combined` are what a peer may negotiate (PS3.4 C.5.1.1): names by their
+    characters, pinyin and initials; keys of lower levels narrow too; ranges of date and time are one range.
+    With `empty` two quotation marks match what has no value, otherwise everything.
+    """
     found: list[tuple[Level, ColumnElement[bool]]] = [(Level.STUDY, visible)]
     universal = ("", "*") if empty else ("", "*", NOTHING)
     left = {keyword: value for keyword, value in keys.items() if value not in universal}
@@ -161,9 +127,9 @@ def conditions(
             found.append((attribute.level, _match(attribute, value, fuzzy=fuzzy)))
     if level is Level.PATIENT and not relational:
         found = [(one, said) for one, said in found if one is not Level.STUDY or said is visible]
-    here = [said for one, said in found if _ORDER.index(one) <= _ORDER.index(level)]
+    here = [(one, said) for one, said in found if _ORDER.index(one) <= _ORDER.index(level)]
     below = [(one, said) for one, said in found if _ORDER.index(one) > _ORDER.index(level)]
-    return [*here, _some_below(level, below)] if below else here
+    return [*here, (level, _some_below(level, below))] if below else here
 
 
 # Level → the entity below it, and how that one names it.
@@ -242,165 +208,23 @@ def _pattern(column: Column | ColumnElement[str], value: str) -> ColumnElement[b
 def _name(column: Column, value: str) -> ColumnElement[bool]:
     """A person name: any of its groups, without regard to case (PS3.4 C.2.2.2.1 allows both)."""
     lowered = func.lower(column)
-    ways = []
+    ways, starts = [], []
     for group in value.lower().split("="):
         group = group.strip(" ^")
         if group and group != "*":
-            ways.append(
-                or_(*(_pattern(lowered, way) for way in (group, f"{group}=*", f"*={group}", f"*={group}=*")))
-            )
+            befores = [""] if group.startswith("*") else ["", "*="]  # * already stands for other groups
+            afters = [""] if group.endswith("*") else ["", "=*"]
+            ways += [_pattern(lowered, one + group + other) for one in befores for other in afters]
+            starts.append(token_start(group))
+    if not ways:
+        return true()
     # A query that states several groups is answered by any of them: the stored one may have fewer.
-    return or_(*ways) if ways else Patient.id == Patient.id
-
-
-def _query(level: Level) -> Any:
-    match level:
-        case Level.PATIENT:
-            return select(Patient).order_by(Patient.id)
-        case Level.STUDY:
-            return (
-                select(Study, Patient)
-                .join(Patient, Patient.id == Study.patient_pk)
-                .order_by(Study.study_date.desc().nulls_last(), Study.id.desc())
-            )
-        case Level.SERIES:
-            return (
-                select(Series, Study, Patient)
-                .join(Study, Study.id == Series.study_pk)
-                .join(Patient, Patient.id == Study.patient_pk)
-                .order_by(Study.id.desc(), Series.series_number.nulls_last(), Series.id)
-            )
-        case Level.INSTANCE:
-            return (
-                select(Instance, Series, Study, Patient)
-                .join(Series, Series.id == Instance.series_pk)
-                .join(Study, Study.id == Series.study_pk)
-                .join(Patient, Patient.id == Study.patient_pk)
-                .order_by(
-                    Study.id.desc(),
-                    Series.id,
-                    Instance.instance_number.nulls_last(),
-                    Instance.sop_instance_uid,
-                )
-            )
-
-
-AT_ONCE = 500  # studies in one list of a query
-Rows = Sequence[Any]
-
-
-def _patients(session: Session, rows: Rows, visible: ColumnElement[bool]) -> list[Dataset]:
-    ids = [row[0].id for row in rows]
-    inside = (
-        select(
-            Study.patient_pk,
-            func.count(Study.id.distinct()),
-            func.count(),
-            func.sum(Series.number_of_instances),
-        )
-        .join(Series, Series.study_pk == Study.id)
-        .where(Study.patient_pk.in_(ids), visible)
-        .group_by(Study.patient_pk)
-    )
-    counted = {row[0]: tuple(row[1:]) for row in session.execute(inside)}
-    found = []
-    for row in rows:
-        studies, series, instances = counted.get(row[0].id, (0, 0, 0))
-        found.append(
-            _values(row)
-            | _number("00201200", studies)
-            | _number("00201202", series)
-            | _number("00201204", instances)
-        )
-    return found
-
-
-def _studies(session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
-    ids = [row[0].id for row in rows]
-    series: dict[int, list[tuple[str, int]]] = {}
-    for study_pk, modality, instances in session.execute(
-        select(Series.study_pk, Series.modality, Series.number_of_instances).where(Series.study_pk.in_(ids))
-    ):
-        series.setdefault(study_pk, []).append((modality, instances))
-    found = []
-    for row in rows:
-        inside = series.get(row[0].id, [])
-        found.append(
-            _values(row)
-            | {"00080061": {"vr": "CS", "Value": sorted({modality for modality, _ in inside if modality})}}
-            | _number("00201206", len(inside))
-            | _number("00201208", sum(instances for _, instances in inside))
-        )
-    return found
-
-
-def add_sop_classes(session: Session, rows: list[Dataset]) -> None:
-    """SOP Classes in Study to each of these studies: a question of its own, for whoever asks."""
-    by_uid = {row["0020000D"]["Value"][0]: row for row in rows}
-    for row in rows:
-        row["00080062"] = {"vr": "UI", "Value": []}
-    uids = list(by_uid)
-    for start in range(0, len(uids), AT_ONCE):
-        found = (
-            select(Study.study_instance_uid, Instance.sop_class_uid)
-            .join(Series, Series.study_pk == Study.id)
-            .join(Instance, Instance.series_pk == Series.id)
-            .where(Study.study_instance_uid.in_(uids[start : start + AT_ONCE]))
-            .distinct()
-            .order_by(Instance.sop_class_uid)
-        )
-        for uid, sop_class_uid in session.execute(found):
-            by_uid[uid]["00080062"]["Value"].append(sop_class_uid)
-
-
-def _series(_session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
-    return [_values(row) | _number("00201209", row[0].number_of_instances) for row in rows]
-
-
-def _instances(_session: Session, rows: Rows, _visible: ColumnElement[bool]) -> list[Dataset]:
-    return [
-        _values(row)
-        | {"00083002": {"vr": "UI", "Value": [row[0].transfer_syntax_uid]}}  # Available Transfer Syntax
-        for row in rows
-    ]
-
-
-_ANSWERS: dict[Level, Callable[[Session, Rows, ColumnElement[bool]], list[Dataset]]] = {
-    Level.PATIENT: _patients,
-    Level.STUDY: _studies,
-    Level.SERIES: _series,
-    Level.INSTANCE: _instances,
-}
-
-
-def _values(row: Any) -> Dataset:
-    entities: dict[Any, Any] = {type(entity): entity for entity in row}
-    found: Dataset = {}
-    for attribute in ATTRIBUTES.values():
-        entity = entities.get(attribute.column.class_)
-        if entity is not None:
-            found[attribute.tag] = _element(attribute.vr, getattr(entity, attribute.column.key))
-    if (study := entities.get(Study)) is not None:
-        issuer = {"00400031": _element("UT", study.institution_code)}
-        found["00080051"] = {"vr": "SQ", "Value": [issuer]}  # Issuer of Accession Number Sequence
-    return found
-
-
-def _element(vr: str, value: Any) -> dict[str, Any]:
-    if value is None or value == "":
-        return {"vr": vr}
-    if vr == "PN":
-        return {"vr": vr, "Value": [name_groups(value)]}
-    if vr == "DA":
-        return {"vr": vr, "Value": [f"{value:%Y%m%d}"]}
-    return {"vr": vr, "Value": [value]}
+    said = or_(*ways)
+    # No index answers a pattern; the tokens leave few names to try it on.
+    return and_(begins_with(starts), said) if column is Patient.name and all(starts) else said
 
 
 def name_groups(value: str) -> dict[str, str]:
     """A PN value as DICOM JSON (PS3.18 F.2.2): its groups by name."""
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
     return {name: group for name, group in groups if group}
-
-
-def _number(tag: str, value: int) -> Dataset:
-    return {tag: {"vr": "IS", "Value": [value]}}

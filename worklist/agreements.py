@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ForeignKey, UniqueConstraint, select
+from sqlalchemy import Dialect, ForeignKey, UniqueConstraint, bindparam, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from storage.database import Base
+from storage.prepared import Prepared
 
 
 class Agreement(Base):
@@ -29,12 +32,32 @@ class Agreement(Base):
 def covered(session: Session, reads: str, on: date) -> dict[str, set[str]]:
     """Institution → modalities that `reads` may read for it on that day; its own exams are its own."""
     found: dict[str, set[str]] = {}
-    for agreement in session.scalars(
-        select(Agreement).where(Agreement.reads == reads, Agreement.is_active, Agreement.until >= on)
-    ):
-        if agreement.starts_on is None or agreement.starts_on <= on:
-            found.setdefault(agreement.asks, set()).update(agreement.modalities)
+    connection = session.connection()
+    cursor = connection.connection.cursor()
+    try:
+        rows = _covered(connection.dialect).run(cursor, {"reads": reads, "today": on}).fetchall()
+    finally:
+        cursor.close()
+    for asks, modalities in rows:
+        found.setdefault(asks, set()).update(
+            json.loads(modalities) if isinstance(modalities, str) else modalities
+        )
     return found
+
+
+@lru_cache(maxsize=8)
+def _covered(dialect: Dialect) -> Prepared:
+    """Every query of a county's archive asks for its forty partners: no objects, and no detours."""
+    today = bindparam("today", type_=Agreement.until.type)
+    return Prepared(
+        select(Agreement.asks, Agreement.modalities).where(
+            Agreement.reads == bindparam("reads"),
+            Agreement.is_active,
+            Agreement.until >= today,
+            or_(Agreement.starts_on.is_(None), Agreement.starts_on <= today),
+        ),
+        dialect,
+    )
 
 
 def readers_of(session: Session, asks: str, modality: str, on: date) -> list[str]:

@@ -11,10 +11,11 @@ from reading_portal.dicom_json import MEDIA_TYPE, UTF_8, dumps, keyword_of, tag_
 from reading_portal.negotiation import best_media_type
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.viewing import note_query
+from storage.answers import find
 from storage.audit import Act
 from storage.imaging import Instance, Series, Study
 from storage.instance_headers import PLACE, HeaderPlace, attributes_of
-from storage.matching import ATTRIBUTES, Level, find
+from storage.matching import ATTRIBUTES, Level
 from storage.objects import ObjectStore
 from storage.ranges import BadKey
 from worklist.people import visible_to

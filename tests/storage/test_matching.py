@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import true
 
-from storage.matching import Level, find
+from storage.answers import find
+from storage.matching import Level
 from storage.ranges import BadKey
 from tests.builders import a_dataset, keep
 

@@ -1,9 +1,15 @@
 """The conformance statement is what the wire does."""
 
+import importlib
+import inspect
+import pkgutil
+import re
 from pathlib import Path
 
+import dicom_node
 from dicom_node.conformance import statement
 from dicom_node.contexts import SERVICES, STORAGE_SOP_CLASSES, STORAGE_TRANSFER_SYNTAXES
+from dicom_node.limits import NAMED_SO, OURS_ALONE, every_limit
 from tests.dicom_node.devices import associated
 
 STATEMENT = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
@@ -37,3 +43,30 @@ def test_every_transfer_syntax_of_the_statement_is_negotiated_and_no_other(node)
         accepted = [str(context.transfer_syntax[0]) for context in association.accepted_contexts]
 
     assert accepted == list(STORAGE_TRANSFER_SYNTAXES)
+
+
+def test_no_limit_of_the_node_is_left_out_of_the_table():
+    entered = {limit.where for limit in every_limit()} | OURS_ALONE
+    found = set()
+    for module in pkgutil.iter_modules(dicom_node.__path__):
+        source = importlib.import_module(f"dicom_node.{module.name}")
+        for name, value in vars(source).items():
+            is_own = re.search(rf"^{name} = ", inspect.getsource(source), re.MULTILINE) is not None
+            if name.isupper() and NAMED_SO.search(name) and isinstance(value, int | float) and is_own:
+                found.add(f"dicom_node.{module.name}.{name}")
+
+    assert found - entered == set()
+    assert {where for where in OURS_ALONE if where not in found} == set()
+
+
+def test_limits_that_are_written_twice_are_the_same():
+    # Two upper layers, one promise.
+    said = {limit.where: limit.value for limit in every_limit()}
+
+    for one, other in (
+        ("messages.MAXIMUM_OBJECT", "incoming.MAXIMUM_OBJECT"),
+        ("messages.MAXIMUM_COMMAND", "command_set.LONGEST_COMMAND"),
+        ("association.IDLE_SECONDS", "storage_association.IDLE_SECONDS"),
+        ("association.ANSWER_SECONDS", "storage_user.ANSWER_SECONDS"),
+    ):
+        assert said[f"dicom_node.{one}"] == said[f"dicom_node.{other}"]

@@ -123,6 +123,13 @@ def _verify_report(arguments: argparse.Namespace, settings: Settings) -> int:
     return report_verification.report(arguments.file, settings, authority=arguments.ca, out=sys.stdout)
 
 
+def _conformance(_arguments: argparse.Namespace, settings: Settings) -> int:
+    from dicom_node import conformance
+
+    print(conformance.statement(settings), end="")
+    return 0
+
+
 # --- Words ----------------------------------------------------------------------------------------------
 
 
@@ -158,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("--check", action="store_true", help="print the difference and change nothing")
     add("migrate", _migrate, "Bring the database schema up to date.")
     add("verify", _verify, "Re-hash every stored object; status 1 if any is missing or corrupt.")
+    add("conformance", _conformance, "Print the DICOM conformance statement of these settings.", dicom)
     report = add("verify-report", _verify_report, "Check a signed report offline: who signed, what it binds.")
     report.add_argument("file", type=Path, metavar="FILE.pdf", help="the signed report")
     report.add_argument("--ca", type=Path, metavar="FILE", help="trusted root certificate (the centre's own)")

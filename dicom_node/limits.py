@@ -113,6 +113,8 @@ COUNTS = (
     Limit("Associations of one institution", "dicom_node.gatekeeper.SHARE_PER_INSTITUTION"),
     Limit("Associations of one device", "dicom_node.gatekeeper.SHARE_PER_DEVICE"),
     Limit("Refused peers whose closing is awaited", "dicom_node.node.MOST_REFUSALS_AWAITED"),
+    Limit("Presentation contexts of a peer", "dicom_node.proposal._MOST_CONTEXTS"),
+    Limit("Cancelled requests that are remembered", "dicom_node.line._MOST_CANCELLED"),
     Limit("Presentation contexts of ours", "dicom_node.own_proposal.MOST_CONTEXTS"),
     Limit("Nesting of sequences", "storage.elements.MAX_DEPTH", "deep"),
     Limit("Elements of a header", "storage.elements.MAX_ELEMENTS"),
@@ -130,8 +132,10 @@ COUNTS = (
     ),
 )
 
-# Named like limits, and of no concern to a peer: how we pace ourselves.
+# Named like limits, and of no concern to a peer: how we pace ourselves, and what the protocol fixes.
 OURS_ALONE = {
+    "dicom_node.gatekeeper._SHORTEST_REQUEST",
+    "dicom_node.proposal._MAXIMUM_LENGTH",
     "dicom_node.association_log.GATHER_SECONDS",
     "dicom_node.association_log.MOST_WAITING",
     "dicom_node.commitment.RELEASE_SECONDS",

@@ -10,13 +10,14 @@ import dicom_node
 from dicom_node.conformance import statement
 from dicom_node.contexts import SERVICES, STORAGE_SOP_CLASSES, STORAGE_TRANSFER_SYNTAXES
 from dicom_node.limits import NAMED_SO, OURS_ALONE, every_limit
+from tests.dicom_node.conftest import settings_for
 from tests.dicom_node.devices import associated
 
 STATEMENT = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 
 
 def test_the_written_statement_is_the_one_of_the_tables():
-    # To write it anew: print(statement(), end="") into docs/conformance.md.
+    # To write it anew: script/conformance.
     assert STATEMENT.read_text(encoding="utf-8") == statement()
 
 
@@ -70,3 +71,20 @@ def test_limits_that_are_written_twice_are_the_same():
         ("association.ANSWER_SECONDS", "storage_user.ANSWER_SECONDS"),
     ):
         assert said[f"dicom_node.{one}"] == said[f"dicom_node.{other}"]
+
+
+def test_the_statement_of_a_running_node_says_how_it_is_configured(node, sqlite_pair, tmp_path):
+    private = {
+        "storage_sop_classes": "1.2.840.113619.4.26,*",
+        "storage_transfer_syntaxes": "1.2.840.113619.5.2",
+    }
+    settings = settings_for(sqlite_pair, tmp_path, ae_title="YUNLING", **private)
+
+    said = statement(settings)
+
+    assert "| AE title | `YUNLING` |" in said
+    assert f"| Port for plain DICOM | {settings.dicom_port} |" in said
+    assert said.count("`1.2.840.113619.4.26`") == said.count("`1.2.840.113619.5.2`") == 2
+    assert "any SOP class that no dictionary has" in said
+    assert "any SOP class that no dictionary has" not in statement(node.settings)
+    assert str(tmp_path) not in said

@@ -115,6 +115,7 @@ COUNTS = (
     Limit("Refused peers whose closing is awaited", "dicom_node.node.MOST_REFUSALS_AWAITED"),
     Limit("Presentation contexts of a peer", "dicom_node.proposal._MOST_CONTEXTS"),
     Limit("Cancelled requests that are remembered", "dicom_node.line._MOST_CANCELLED"),
+    Limit("Answers of a peer that nobody has asked for", "dicom_node.line._MOST_UNASKED"),
     Limit("Presentation contexts of ours", "dicom_node.own_proposal.MOST_CONTEXTS"),
     Limit("Nesting of sequences", "storage.elements.MAX_DEPTH", "deep"),
     Limit("Elements of a header", "storage.elements.MAX_ELEMENTS"),

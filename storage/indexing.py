@@ -85,9 +85,11 @@ class _Place:
     institution_code: str
     modality: str
     was_settled: bool
+    is_new: bool = False
     series: dict[str, int] = field(default_factory=dict)
     grown: Counter[str] = field(default_factory=Counter)  # instances by series
     received: int = 0
+    new_series: int = 0
     image: Header | None = None  # the first that is an image, not about one
     last_at: datetime | None = None
 
@@ -212,7 +214,9 @@ class _Batch:
         patient = patient_pk(self._cursor, self._dialect, said, now=one.now)
         row = _study_row(one, patient)
         pk = self._statements.new_study.run(self._cursor, row).fetchone()[0]
-        place = _Place(pk, header.study_instance_uid, identity, institution, row["modality"], False)
+        place = _Place(
+            pk, header.study_instance_uid, identity, institution, row["modality"], False, is_new=True
+        )
         self._publish(place, "arriving", one.now)
         self._places[header.study_instance_uid] = place
         return place
@@ -234,7 +238,8 @@ class _Batch:
         uid = one.header.series_instance_uid
         if uid not in place.series:
             asked = {"study_pk": place.study_pk, "uid": uid}
-            row = self._statements.series.run(self._cursor, asked).fetchone()
+            # A study that began in this batch has no series yet.
+            row = None if place.is_new else self._statements.series.run(self._cursor, asked).fetchone()
             place.series[uid] = row[0] if row is not None else self._new_series(place, one)
         return place.series[uid]
 
@@ -252,10 +257,8 @@ class _Batch:
             "number_of_instances": 0,
             "origin": one.origin.value,
         }
-        pk = self._statements.new_series.run(self._cursor, row).fetchone()[0]
-        if one.origin is Origin.RECEIVED:
-            self._statements.one_series_more.run(self._cursor, {"pk": place.study_pk})
-        return int(pk)
+        place.new_series += one.origin is Origin.RECEIVED
+        return int(self._statements.new_series.run(self._cursor, row).fetchone()[0])
 
     def _grow(self, place: _Place) -> None:
         for uid, count in place.grown.items():
@@ -268,6 +271,7 @@ class _Batch:
             {
                 "pk": place.study_pk,
                 "count": place.received,
+                "series": place.new_series,
                 "now": place.last_at,
                 "first_modality": image.modality if image else "",
                 "first_body_part": image.body_part_examined if image else "",

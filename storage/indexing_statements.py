@@ -97,12 +97,6 @@ class Statements:
         self.institution = Prepared(
             select(Institution.code).where(Institution.code == bindparam("code")), dialect
         )
-        self.one_series_more = Prepared(
-            update(Study)
-            .where(Study.id == bindparam("pk"))
-            .values(number_of_series=Study.number_of_series + 1),
-            dialect,
-        )
         # Counted in the database: two nodes may add to one series at the same time.
         self.grow_series = Prepared(
             update(Series)
@@ -116,6 +110,7 @@ class Statements:
             .where(Study.id == bindparam("pk"))
             .values(
                 number_of_instances=Study.number_of_instances + bindparam("count"),
+                number_of_series=Study.number_of_series + bindparam("series"),
                 last_instance_at=bindparam("now", type_=Study.last_instance_at.type),
                 version=Study.version + case((is_settled, 1), else_=0),
                 arrival_state=ArrivalState.RECEIVING.value,

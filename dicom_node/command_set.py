@@ -20,6 +20,8 @@ _ORIGINATOR, _ORIGINATOR_MESSAGE = 0x1030, 0x1031
 _REMAINING, _COMPLETED, _FAILED, _WARNING = 0x1020, 0x1021, 0x1022, 0x1023
 _WITH_DATASET, _MEDIUM = 0, 0
 _head = struct.Struct("<HHL")
+_group = struct.Struct("<HHLL")
+_number_of = struct.Struct("<HHLH")
 _pdv = struct.Struct(">BBLLBB")
 
 
@@ -85,26 +87,31 @@ def response(
     return _framed(context_id, elements)
 
 
-def store_request(
-    context_id: int,
-    message_id: int,
-    sop_class_uid: str,
-    sop_instance_uid: str,
-    originator: tuple[str, int] | None = None,
-) -> bytes:
-    """The P-DATA-TF of a C-STORE request (PS3.7 9.3.1.1); `originator` is the C-MOVE that it belongs to."""
-    elements = [
-        _uid(_CLASS, sop_class_uid),
-        _short(_FIELD, C_STORE_RQ),
-        _short(_MESSAGE_ID, message_id),
-        _short(_PRIORITY, _MEDIUM),
-        _short(_DATASET_TYPE, _WITH_DATASET),
-        _uid(_INSTANCE, sop_instance_uid),
-    ]
-    if originator is not None:
-        elements.append(_padded(_ORIGINATOR, originator[0].encode("ascii"), b" "))
-        elements.append(_short(_ORIGINATOR_MESSAGE, originator[1]))
-    return _framed(context_id, elements)
+class StoreRequests:
+    """C-STORE requests (PS3.7 9.3.1.1) of a class in a context; `originator` is the C-MOVE behind them."""
+
+    def __init__(self, context_id: int, sop_class_uid: str, originator: tuple[str, int] | None) -> None:
+        self._context_id = context_id
+        self._before = _uid(_CLASS, sop_class_uid) + _short(_FIELD, C_STORE_RQ)
+        self._between = _short(_PRIORITY, _MEDIUM) + _short(_DATASET_TYPE, _WITH_DATASET)
+        self._after = b""
+        if originator is not None:
+            title, message_id = originator
+            self._after = _padded(_ORIGINATOR, title.encode("ascii"), b" ")
+            self._after += _short(_ORIGINATOR_MESSAGE, message_id)
+
+    def request(self, message_id: int, sop_instance_uid: str) -> bytes:
+        """One P-DATA-TF."""
+        return _framed(
+            self._context_id,
+            [
+                self._before,
+                _short(_MESSAGE_ID, message_id),
+                self._between,
+                _uid(_INSTANCE, sop_instance_uid),
+                self._after,
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -143,8 +150,12 @@ def retrieve_response(
 
 def _framed(context_id: int, elements: list[bytes]) -> bytes:
     body = b"".join(elements)
-    body = _head.pack(0, _GROUP_LENGTH, 4) + struct.pack("<L", len(body)) + body
-    return _pdv.pack(4, 0, len(body) + 6, len(body) + 2, context_id, 3) + body
+    size = len(body) + 12
+    return (
+        _pdv.pack(4, 0, size + 6, size + 2, context_id, 3)
+        + _group.pack(0, _GROUP_LENGTH, 4, len(body))
+        + body
+    )
 
 
 def dataset_pdus(raw: bytes, context_id: int, most: int) -> bytes:
@@ -173,7 +184,7 @@ def _text(value: bytes) -> str:
 
 
 def _short(number: int, value: int) -> bytes:
-    return _head.pack(0, number, 2) + struct.pack("<H", value)
+    return _number_of.pack(0, number, 2, value)
 
 
 def _uid(number: int, text: str) -> bytes:
@@ -181,5 +192,6 @@ def _uid(number: int, text: str) -> bytes:
 
 
 def _padded(number: int, value: bytes, padding: bytes) -> bytes:
-    value += padding * (len(value) % 2)
+    if len(value) % 2:
+        value += padding
     return _head.pack(0, number, len(value)) + value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from pydicom import dcmread
 from pydicom.uid import UID
@@ -40,8 +39,7 @@ class Dataset(Protocol):
         """No more is read."""
 
 
-@dataclass(frozen=True)
-class Departing:
+class Departing(NamedTuple):
     """A dataset on its way out, encoded as `transfer_syntax_uid`."""
 
     sop_class_uid: str

@@ -85,7 +85,6 @@ class Line:
             # The kernel's own clock: with Python's, every call would cost a poll beforehand.
             connection.settimeout(None)
             self._limit(LOOK_AROUND)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             connection.settimeout(LOOK_AROUND)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from dicom_node.own_proposal import Plan, plans_for
 from dicom_node.retrieval import Wanted, wanted_by
 from dicom_node.statuses import Status, WrongRequest
 from dicom_node.storage_user import CannotRead
-from dicom_node.sub_operations import SubOperations, perform
+from dicom_node.sub_operations import SubOperations, anything, perform
 from storage.database import utc_now
 from storage.institutions import ApplicationEntity, Service, find_application_entity
 from worklist.people import visible_to_device
@@ -51,19 +52,21 @@ def _send(
     for plan in plans:
         if operations.is_cancelled:
             return
-        _send_kinds(node, exchange, destination, operations, plan)
+        only = anything if len(plans) == 1 else partial(_is_of, plan)
+        operations.bring_forward(only)
+        _send_kinds(node, exchange, destination, operations, plan, only)
 
 
 def _send_kinds(
-    node: Node, exchange: Exchange, destination: ApplicationEntity, operations: SubOperations, plan: Plan
+    node: Node,
+    exchange: Exchange,
+    destination: ApplicationEntity,
+    operations: SubOperations,
+    plan: Plan,
+    only: Callable[[Wanted], bool],
 ) -> None:
     """Everything of these kinds, on a new association where the destination ended the last one half way."""
     originator = (exchange.device.ae_title, int(exchange.request.MessageID))
-
-    def only(instance: Wanted) -> bool:
-        return (instance.sop_class_uid, instance.transfer_syntax_uid) in plan.kinds
-
-    operations.bring_forward(only)
     for _ in range(MOST_ASSOCIATIONS):
         try:
             with outgoing.storing(
@@ -84,3 +87,7 @@ def _send_kinds(
             # Many archives abort at an object that they dislike, and take the others.
             continue
     operations.fail(only=only)
+
+
+def _is_of(plan: Plan, instance: Wanted) -> bool:
+    return (instance.sop_class_uid, instance.transfer_syntax_uid) in plan.kinds

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicom_node.command_set import C_STORE_RQ, RESPONSE, store_request
+from dicom_node.command_set import C_STORE_RQ, RESPONSE, StoreRequests
 from dicom_node.fitting import CannotFit, Dataset, Departing, best_context, fit
 from dicom_node.incoming import IN_MEMORY, Buffers
 from dicom_node.line import Line, PeerBroken
@@ -59,7 +59,8 @@ class StorageUser:
         if 0 < maximum_length < SHORTEST_PDU:
             raise PeerBroken
         self._contexts = contexts
-        self._best: dict[tuple[str, str], Agreed | None] = {}  # by SOP class and transfer syntax
+        # By SOP class and transfer syntax.
+        self._ways: dict[tuple[str, str], tuple[Agreed, StoreRequests] | None] = {}
         self._line = line
         self._originator = originator
         self._fragment = (min(maximum_length or MAXIMUM_PDU, LONGEST_PDU) - 6) & ~1
@@ -90,19 +91,13 @@ class StorageUser:
         Raises CannotFit, CannotRead.
         """
         try:
-            context = self._context_for(departing)
+            context, requests = self._way_of(departing)
             if departing.dataset.length <= 0:
                 raise CannotRead("the object has no dataset")
             if context.transfer_syntax != departing.transfer_syntax_uid:
                 departing = fit(departing, accepted=context.transfer_syntax)
             number = self._number % 65_535 + 1
-            request = store_request(
-                context.context_id,
-                number,
-                departing.sop_class_uid,
-                departing.sop_instance_uid,
-                self._originator,
-            )
+            request = requests.request(number, departing.sop_instance_uid)
             begin = _FIRST - len(request)
             self._buffer[begin:_FIRST] = request
             dataset = departing.dataset
@@ -114,16 +109,16 @@ class StorageUser:
         self._number = number
         return parcel
 
-    def _context_for(self, departing: Departing) -> Agreed:
+    def _way_of(self, departing: Departing) -> tuple[Agreed, StoreRequests]:
         kind = departing.sop_class_uid, departing.transfer_syntax_uid
-        if kind not in self._best:
-            self._best[kind] = best_context(
-                self._contexts, sop_class_uid=kind[0], transfer_syntax_uid=kind[1]
-            )
-        context = self._best[kind]
-        if context is None:
+        if kind not in self._ways:
+            best = best_context(self._contexts, sop_class_uid=kind[0], transfer_syntax_uid=kind[1])
+            requests = best and StoreRequests(best.context_id, kind[0], self._originator)
+            self._ways[kind] = (best, requests) if best and requests else None
+        way = self._ways[kind]
+        if way is None:
             raise CannotFit("no presentation context fits")
-        return context
+        return way
 
     def send(self, parcel: Parcel) -> None:
         """All of it, a large one piece by piece. Raises PeerGone, CannotRead: the association is over."""

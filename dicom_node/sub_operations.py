@@ -26,6 +26,10 @@ LOOK_EVERY = REPORT_EVERY = 0.05  # seconds: a fast destination takes thousands 
 CANCEL_SECONDS = 0.5  # that a cancelled request still waits for the answer that is due
 
 
+def anything(_instance: Wanted) -> bool:
+    return True
+
+
 class RequesterGone(Exception):
     """Whoever asked has ended the association; its cause says how."""
 
@@ -80,10 +84,9 @@ class SubOperations:
                 self._requester.look()
             except PeerGone as error:
                 raise RequesterGone from error
-        is_cancelled = self._exchange.is_cancelled_on(self._requester)
-        if is_cancelled and not self._cancelled_at:
-            self._cancelled_at = now
-        return is_cancelled
+            if not self._cancelled_at and self._exchange.is_cancelled_on(self._requester):
+                self._cancelled_at = now
+        return self._cancelled_at > 0
 
     def is_wanted(self) -> bool:
         """Whether somebody waits for an answer of the destination: asked while it lets us wait."""
@@ -92,7 +95,7 @@ class SubOperations:
         except RequesterGone:
             return False
 
-    def send(self, user: StorageUser, *, only: Callable[[Wanted], bool] = lambda instance: True) -> None:
+    def send(self, user: StorageUser, *, only: Callable[[Wanted], bool] = anything) -> None:
         """Send what waits, until `only` says no or the request is cancelled.
 
         Raises PeerGone and CannotRead, after which the association of `user` is over, and RequesterGone.
@@ -118,7 +121,7 @@ class SubOperations:
         """Let these wait at the front."""
         self.waiting = deque(sorted(self.waiting, key=lambda instance: not only(instance)))
 
-    def fail(self, *, only: Callable[[Wanted], bool] = lambda instance: True) -> None:
+    def fail(self, *, only: Callable[[Wanted], bool] = anything) -> None:
         """Count what waits as failed: its peer cannot be reached."""
         while self.waiting and only(self.waiting[0]):
             self._count(self.waiting.popleft(), None)
@@ -135,7 +138,7 @@ class SubOperations:
 
     def _load(self, user: StorageUser, only: Callable[[Wanted], bool]) -> tuple[Wanted, Parcel] | None:
         """The next that can be sent; what cannot is counted as failed."""
-        while self.waiting and only(self.waiting[0]) and not self.is_cancelled:
+        while self.waiting and (only is anything or only(self.waiting[0])) and not self.is_cancelled:
             instance = self.waiting.popleft()
             try:
                 if self._away >= MOST_AWAY:

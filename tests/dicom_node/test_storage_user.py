@@ -13,6 +13,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.dimse_primitives import C_ECHO
 from sqlalchemy import select
 
+from dicom_node import own_proposal
 from dicom_node.own_proposal import MOST_CONTEXTS, association_request, plans_for, read_acceptance
 from dicom_node.proposal import acceptance, agree, read_storage_proposal
 from dicom_node.sub_operations import MOST_AWAY
@@ -80,6 +81,25 @@ def test_what_the_archive_does_not_take_fails_by_name_and_the_rest_arrives(node,
 
     assert said[-1] == (0xB000, (None, 1, 1, 0), [mr.SOPInstanceUID])
     assert archive.taken[ct.SOPInstanceUID][0] == encoded(ct)
+
+
+@pytest.mark.parametrize("archive", [[(CT, [EXPLICIT]), (MR, [EXPLICIT])]], indirect=True)
+def test_what_one_association_cannot_name_comes_on_the_next(node, archive, monkeypatch):
+    monkeypatch.setattr(own_proposal, "MOST_CONTEXTS", 2)
+    associations = []
+    archive.server.bind(evt.EVT_ACCEPTED, lambda event: associations.append(event))
+    ct, other = slices_of_one_study(2)
+    mr = a_ct(SOPClassUID=MR, StudyInstanceUID=ct.StudyInstanceUID)
+    keep(node, ct)
+    with associated(node, (MR, [EXPLICIT])) as association:
+        assert send(association, encoded(mr), sop_instance_uid=mr.SOPInstanceUID, sop_class_uid=MR)[0] == 0
+    keep(node, other)
+
+    said = move(node, ct.StudyInstanceUID)
+
+    assert said[-1][:2] == (0, (None, 3, 0, 0))
+    assert len(associations) == 2
+    assert set(archive.taken) == {ct.SOPInstanceUID, mr.SOPInstanceUID, other.SOPInstanceUID}
 
 
 @pytest.mark.parametrize("archive", [[(CT, [IMPLICIT])]], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import socket
 import struct
 import tempfile
 import zlib
@@ -22,7 +23,9 @@ from pynetdicom.presentation import build_context
 from dicom_node.command_set import read_command, response
 from dicom_node.gatekeeper import titles
 from dicom_node.identifiers import encode
+from dicom_node.line import Line, PeerGone
 from dicom_node.messages import Messages
+from dicom_node.own_proposal import association_request, plans_for, read_acceptance
 from dicom_node.proposal import acceptance, agree, read_storage_proposal
 from storage import charsets
 from storage.attributes import encoding_of, to_dicom_json
@@ -170,6 +173,29 @@ def an_object(random: Random) -> None:
     read_meta(mutated(random, heads))
 
 
+def an_answer(random: Random) -> None:
+    """What a peer answers to our own association and our images is understood, or ends it."""
+    (plan,) = plans_for([("1.2.840.10008.5.1.4.1.1.2", EXPLICIT)])
+    request = association_request(called="A", calling="B", contexts=plan.contexts, maximum_length=0)
+    proposal = read_storage_proposal(request)
+    assert proposal is not None
+    accepted = acceptance(proposal, agree(proposal, ["store"]), maximum_length=16384)
+    read = read_acceptance(mutated(random, [accepted, request]), plan.contexts)
+    assert read is None or all(one.context_id in (1, 3) for one in read.contexts)
+    command = read_command(conversations.commands()[0])
+    answers = [response(command, 1, random.randrange(65536)) for _ in range(3)]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(mutated(random, answers)[:60_000])
+        theirs.shutdown(socket.SHUT_WR)
+        line = Line(ours, stray=random.choice((None, lambda *fragment: None)))
+        try:
+            while True:
+                line.hear(patience=1)
+        except PeerGone:
+            pass
+
+
 READERS: dict[str, Callable[[Random], None]] = {
     "header": a_header,
     "scan": a_scan,
@@ -179,6 +205,7 @@ READERS: dict[str, Callable[[Random], None]] = {
     "proposal": a_proposal,
     "message": a_message,
     "object": an_object,
+    "answer": an_answer,
 }
 
 

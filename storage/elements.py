@@ -107,6 +107,7 @@ def _walk(window: Window, found: Walked) -> None:
     read_short = struct.Struct(found.byte_order + "H").unpack
     read_long = struct.Struct(found.byte_order + "L").unpack
     read_head = struct.Struct(found.byte_order + "HHL").unpack
+    item_mark = struct.pack(found.byte_order + "HH", ITEM >> 16, ITEM & 0xFFFF)
     take = window.take
 
     levels = [_Level(None, found.is_explicit, None, found.elements)]
@@ -145,10 +146,17 @@ def _walk(window: Window, found: Walked) -> None:
                 vr = vr or "UN"
                 length = read_long(_exactly(take, at, 4))[0]
                 at += 4
+            elif head[4:6] == b"  ":
+                # GE's screen saves write a VR of two spaces before a length of two bytes.
+                vr, length = _dictionary_vr(tag), read_short(head[6:8])[0]
+                vr = "UN" if vr == "SQ" else vr
             else:
                 vr = _dictionary_vr(tag)
         else:
             vr = _dictionary_vr(tag)
+            if vr == "SQ" and 0 < length != UNDEFINED and take(at, 4) != item_mark:
+                # The dictionary of today is not that of then: (0040,A170) was a code string once.
+                vr = "UN"
 
         if tag in PIXELS and len(levels) == 1:
             end = _read_pixels(window, found, tag, length, at, read_head)

@@ -284,6 +284,30 @@ def test_names_switched_by_escape_sequences_are_read_whole():
     assert (header.charset_evidence, header.is_charset_guess) == ("ISO 2022 IR 58", False)
 
 
+def test_a_vr_of_two_spaces_has_the_short_form():
+    # As GE's screen saves write Pixel Padding Value.
+    padding = struct.pack("<HH2sHh", 0x0028, 0x0120, b"  ", 2, -2000)
+    raw = encode(a_ct())
+    at = raw.index(b"\xe0\x7f\x10\0")
+
+    header = read_header(raw[:at] + padding + raw[at:], EXPLICIT)
+
+    assert header.damage is None
+    assert header.rows == a_ct().Rows
+
+
+def test_an_implicit_value_that_only_the_dictionary_calls_a_sequence_is_a_value():
+    # (0040,A170) was a code string in the trial of structured reports.
+    raw = encode(a_ct(), IMPLICIT)
+    at = raw.index(b"\xe0\x7f\x10\0")
+    observed = struct.pack("<HHL", 0x0040, 0xA170, 8) + b"NAMED ON"
+
+    header = read_header(raw[:at] + observed + raw[at:], IMPLICIT)
+
+    assert header.damage is None
+    assert "0040A170" in header.attributes
+
+
 def test_a_compressed_icon_does_not_stop_the_walk():
     icon = Dataset()
     icon.Rows = icon.Columns = 8

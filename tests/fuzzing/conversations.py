@@ -95,7 +95,7 @@ def picture(modality: str, uid: str) -> bytes:
 
 def store_request(context_id: int, sop_class: str, uid: str, dataset: bytes, *, at_once: int = 4000) -> bytes:
     """C-STORE-RQ and its dataset in fragments of `at_once` bytes."""
-    pieces = [dataset[at : at + at_once] for at in range(0, len(dataset), at_once)]
+    pieces = [dataset[at : at + at_once] for at in range(0, len(dataset), at_once)] or [b""]
     spoken = _pdata(context_id, 3, command(sop_class, 0x0001, instance=uid))
     for number, piece in enumerate(pieces, start=1):
         spoken += _pdata(context_id, 2 if number == len(pieces) else 0, piece)

@@ -13,6 +13,7 @@ from pydicom import dcmread
 from tests.corpora import ROOT, corpus_files
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
+NAMELESS = "1.2.3"
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 
 
@@ -38,14 +39,14 @@ def rounds() -> list[list[RealFile]]:
     seen: defaultdict[str, int] = defaultdict(int)
     for path in corpus_files():
         file = _read(path)
-        found[seen[file.sop_instance_uid] if file.sop_instance_uid else 0].append(file)
-        seen[file.sop_instance_uid] += 1
+        found[seen[file.sop_instance_uid]].append(file)
+        seen[file.sop_instance_uid] += file.sop_instance_uid != NAMELESS
     return list(found.values())
 
 
 def _read(path: Path) -> RealFile:
     whole = path.read_bytes()
-    syntax, start = _meta(whole)
+    syntax, start = meta_of(whole)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -58,11 +59,11 @@ def _read(path: Path) -> RealFile:
         except Exception:
             sop_class_uid = sop_instance_uid = ""
     return RealFile(
-        str(path.relative_to(ROOT)), whole, start, sop_class_uid or CT, sop_instance_uid or "1.2.3", syntax
+        str(path.relative_to(ROOT)), whole, start, sop_class_uid or CT, sop_instance_uid or NAMELESS, syntax
     )
 
 
-def _meta(whole: bytes) -> tuple[str, int]:
+def meta_of(whole: bytes) -> tuple[str, int]:
     """Transfer syntax and start of the dataset; the file's first byte where there is no meta information."""
     at, syntax = 132 if whole[128:132] == b"DICM" else 0, ""
     while whole[at : at + 2] == b"\x02\0" and at + 12 <= len(whole):

@@ -124,6 +124,7 @@ def orthanc(folder: Path, *, destination: tuple[str, int] | None = None) -> Iter
         "DicomPort": port,
         "HttpServerEnabled": False,
         "DicomAet": "ORTHANC",
+        "DicomAlwaysAllowFind": True,
         "Plugins": [],
     }
     if destination is not None:

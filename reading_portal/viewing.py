@@ -1,4 +1,4 @@
-"""Who looked at which study, once for each person, study and hour; and who asked for which list."""
+"""Who looked at which study or patient, once for each person and hour; and who asked for which list."""
 
 from __future__ import annotations
 
@@ -45,8 +45,16 @@ def note_view(
     verb: str = "view",
 ) -> None:
     """Audit that this person looked at this study, unless that stands there already for this hour."""
+    _note(database, who, f"study:{study_instance_uid}", now=now, act=act, verb=verb)
+
+
+def note_patient(database: Database, who: Who, patient_pk: int, *, now: datetime) -> None:
+    """Audit that this person compared this patient with others, once an hour."""
+    _note(database, who, f"patient:{patient_pk}", now=now, act=Act.PATIENT, verb="compare")
+
+
+def _note(database: Database, who: Who, subject: str, *, now: datetime, act: Act, verb: str) -> None:
     hour = now.replace(minute=0, second=0, microsecond=0)
-    subject = f"study:{study_instance_uid}"
     seen = (str(database.url), who.username, subject, verb, hour)
     if seen in _told:
         return

@@ -21,6 +21,7 @@ class Topic(StrEnum):
     REPORT = "report"
     CRITICAL = "critical"
     DEVICE = "device"
+    PERSON = "person"
 
 
 class Change(Base):

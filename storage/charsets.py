@@ -10,7 +10,7 @@ import codecs
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -181,7 +181,7 @@ def pinyin_tokens(name: str) -> set[str]:
         if len(latin) > 1:
             tokens.add("".join(part[0] for part in latin))
         tokens |= _han_tokens("".join(_HAN.findall("".join(components))))
-    return {token[:_LONGEST_TOKEN] for token in tokens if token}
+    return _tokens(tokens)
 
 
 def token_start(pattern: str) -> str:
@@ -203,23 +203,56 @@ def _latin(components: Iterable[str]) -> list[str]:
     return [part.decode().lower() for part in folded if part]
 
 
+def whole_names(name: str) -> tuple[set[str], set[str]]:
+    """A person name as a whole: in characters, and as it may be spelled, in lower case; both are tokens.
+
+    What two records of one person share, whoever wrote characters and whoever only pinyin.
+    """
+    characters, spellings = set(), set()
+    for group in name.split("=")[:3]:
+        components = _components(group)
+        latin = "".join(_latin(components))
+        han = "".join(_HAN.findall("".join(components)))[:_LONGEST_HAN]
+        characters |= {han}
+        spellings |= {latin} | {"".join(reading) for reading in _readings(_sounds(han))}
+    return _tokens(characters), _tokens(spellings)
+
+
+def _tokens(words: Iterable[str]) -> set[str]:
+    return {one[:_LONGEST_TOKEN] for one in words if one}
+
+
 def _han_tokens(name: str) -> set[str]:
     name = name[:_LONGEST_HAN]
     if not name:
         return set()
     tokens = {name[start:] for start in range(len(name))}
-    from pypinyin import Style, pinyin  # its dictionaries take a third of a second: not at every start
-
-    sounds_of = pinyin(name, style=Style.NORMAL, heteronym=True, v_to_u=False)
-    readings = [_spellings(sounds) for sounds in sounds_of]
-    # The surname's readings with the commonest of the rest come first: the cap must not cost 单 its shan.
-    by_surname = itertools.product(readings[0], *(sounds[:1] for sounds in readings[1:]))
-    for reading in itertools.islice(itertools.chain(by_surname, itertools.product(*readings)), 16):
+    readings = _sounds(name)
+    for reading in _readings(readings):
         tokens.add("".join(reading))
         tokens.add("".join(sound[0] for sound in reading))
     for reading in itertools.islice(itertools.product(*readings[1:]), 8):
         tokens.add("".join(reading))
     return tokens
+
+
+def _sounds(han: str) -> list[list[str]]:
+    """How each character may be read."""
+    if not han:
+        return []
+    from pypinyin import Style, pinyin  # its dictionaries take a third of a second: not at every start
+
+    sounds_of = pinyin(han, style=Style.NORMAL, heteronym=True, v_to_u=False)
+    return [_spellings(sounds) for sounds in sounds_of]
+
+
+def _readings(sounds: list[list[str]]) -> Iterator[tuple[str, ...]]:
+    """The commonest readings of a name, at most 16."""
+    if not sounds:
+        return iter(())
+    # The surname's readings with the commonest of the rest come first: the cap must not cost 单 its shan.
+    by_surname = itertools.product(sounds[0], *(one[:1] for one in sounds[1:]))
+    return itertools.islice(itertools.chain(by_surname, itertools.product(*sounds)), 16)
 
 
 def _spellings(sounds: Iterable[str]) -> list[str]:

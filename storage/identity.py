@@ -1,4 +1,4 @@
-"""One person, many patient IDs: issuers, the resident-ID check, names by characters and pinyin."""
+"""A patient of an issuer: the row, the resident-ID check, names by characters and pinyin."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    null,
     or_,
     select,
     true,
@@ -87,9 +88,10 @@ def keep_patient(
     finally:
         cursor.close()
     patient = session.get_one(Patient, pk, populate_existing=True)
-    patient.phone = patient.phone or phone
+    if phone and not patient.phone:
+        patient.phone, patient.compared_at = phone, None
     if national_id and not patient.national_id:
-        patient.national_id = read_national_id(national_id).text
+        patient.national_id, patient.compared_at = read_national_id(national_id).text, None
     return patient
 
 
@@ -111,7 +113,7 @@ def patient_pk(cursor: Any, dialect: Dialect, said: Demographics, *, now: dateti
     row = ours.find.run(cursor, key).fetchone()
     told = {"name": said.name, "sex": said.sex, "birth_date": said.birth_date}
     if row is None:
-        new = {**key, **told, "national_id": None, "phone": None, "person_id": None, "created_at": now}
+        new = {**key, **told, **_NOT_KNOWN, "created_at": now}
         pk = int(ours.insert.run(cursor, new).fetchone()[0])
         _index_name(ours, cursor, pk, said.name)
         return pk
@@ -122,6 +124,9 @@ def patient_pk(cursor: Any, dialect: Dialect, said: Demographics, *, now: dateti
     if said.name and not name:
         _index_name(ours, cursor, pk, said.name)
     return int(pk)
+
+
+_NOT_KNOWN = dict.fromkeys(("national_id", "phone", "person_id", "compared_at"))
 
 
 class _Statements:
@@ -143,6 +148,7 @@ class _Statements:
                 birth_date=func.coalesce(
                     Patient.birth_date, bindparam("said_birth_date", type_=Patient.birth_date.type)
                 ),
+                compared_at=null(),
             ),
             dialect,
         )
@@ -174,13 +180,3 @@ def begins_with(starts: Iterable[str]) -> ColumnElement[bool]:
     token = PatientNameToken.token
     ranges = (and_(token >= start, token < start + "\U0010ffff") for start in starts)
     return Patient.id.in_(select(PatientNameToken.patient_id).where(or_(*ranges)))
-
-
-def same_person(patient: Patient) -> ColumnElement[bool]:
-    """Rows that certainly are this person: the row itself, linked rows, and the same checked resident ID."""
-    ways = [Patient.id == patient.id]
-    if patient.person_id is not None:
-        ways.append(Patient.person_id == patient.person_id)
-    if patient.national_id:
-        ways.append(Patient.national_id == patient.national_id)
-    return or_(*ways)

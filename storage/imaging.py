@@ -35,6 +35,12 @@ class Patient(Base):
         UniqueConstraint("issuer", "patient_id"),
         # Devices ask for an ID without its issuer, whole or by its beginning.
         Index(None, "patient_id", postgresql_ops={"patient_id": "varchar_pattern_ops"}),
+        Index(
+            "ix_patients_not_compared",
+            "id",
+            sqlite_where=text("compared_at IS NULL"),
+            postgresql_where=text("compared_at IS NULL"),
+        ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     issuer: Mapped[str]
@@ -44,8 +50,10 @@ class Patient(Base):
     birth_date: Mapped[date | None]
     national_id: Mapped[str | None] = mapped_column(index=True)
     phone: Mapped[str | None]
-    person_id: Mapped[int | None] = mapped_column(index=True)  # patients that are one person share it
+    # Patients that are one person share it: the smallest of their ids (storage.persons).
+    person_id: Mapped[int | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
+    compared_at: Mapped[datetime | None]  # with all others, as it stands now (storage.proposals)
 
 
 class PatientNameToken(Base):

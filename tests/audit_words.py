@@ -9,6 +9,7 @@ from pathlib import Path
 
 from storage.audit import Act
 from storage.conflicts import Decision
+from storage.linking import VERBS
 from worklist import orders, reading_tasks
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,8 @@ OF_TABLES = {
     (Act.RECOGNITION, "accept"),
     (Act.RECOGNITION, "decline"),
     *((Act.STUDY, decision.value) for decision in Decision),
+    *((Act.PATIENT, verb) for verb in VERBS.values()),
+    (Act.PATIENT, "compare"),  # what `note_patient` says
 }
 # Calls whose verb is a variable, by file and by what the verb is called there; each is fed by the above.
 FED = {
@@ -47,6 +50,7 @@ FED = {
     ("worklist/break_glass.py", "verdict"),
     ("worklist/recognition.py", "decision"),
     ("storage/conflicts.py", "decision.value"),
+    ("storage/linking.py", "verb"),
     ("dicom_node/association_log.py", "entry.verb"),
     ("reading_portal/viewing.py", "verb"),
 }
@@ -109,7 +113,7 @@ def subjects() -> set[str]:
                 found.add(str(subject.value).partition(":")[0])
             elif isinstance(subject, ast.JoinedStr) and isinstance(subject.values[0], ast.Constant):
                 found.add(str(subject.values[0].value).partition(":")[0])
-    return found | {"order", "task", "report", "critical", "study", "institution"}
+    return found | {"order", "task", "report", "critical", "study", "institution", "identity"}
 
 
 def _calls() -> Iterator[Call]:

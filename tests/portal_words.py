@@ -13,7 +13,7 @@ from dicom_node import tls
 from dicom_node.gatekeeper import Refusal
 from dicom_node.statuses import Status
 from reading_portal import trail
-from reading_portal.pages import exams, orders, visit, worklist
+from reading_portal.pages import exams, orders, persons, visit, worklist
 from storage import conflicts
 from storage.audit import Act
 from storage.conflicts import Decision
@@ -21,6 +21,8 @@ from storage.database import Base
 from storage.faults import Fault, Mended
 from storage.institutions import CHARACTER_SETS, ApplicationEntity, Service
 from storage.jobs import UNSAID, JobState
+from storage.persons import Verdict
+from storage.resemblance import Evidence, Rank
 from storage.unclaimed import Why
 from tests import audit_words
 from worklist.assignment import SKIP_REASONS
@@ -46,7 +48,7 @@ PAGES = ROOT / "reading_portal" / "pages"
 STATIC = ROOT / "reading_portal" / "static"
 PROBLEMS = {
     "Refused", "Missing", "LostRace", "StaleFence", "WrongState", "Unacceptable", "WrongCredentials",
-    "TooManyAttempts", "BadNationalId", "NotSeparable",
+    "TooManyAttempts", "BadNationalId", "NotSeparable", "CannotLink",
 }  # fmt: skip
 FAILURES = {"NotDelivered", "NotHeard", "NotSetUp", "PeerUnreachable", "PermanentFailure", "refusal"}
 # These answer with a sentence instead of raising it.
@@ -95,6 +97,11 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "conflict-decision": tuple(Decision),
     "conflict-decided": ("keep-first", "keep-both"),
     "conflict-pixels": ("same", "other", "other-encoding"),
+    "evidence": tuple(Evidence),
+    "likelihood": tuple(Rank),
+    "person-decision": ("link", "distinct", "undo-same", "undo-distinct"),
+    "person-verdict": tuple(Verdict),
+    "person-row": tuple(code for code, _, _ in persons.ROWS),
     "demo-reason": ("bytes", "time"),
     "verdict": ("justified", "unjustified"),
     "audit-verb": tuple(f"{act} {verb}" for act, verb in audit_words.recorded()),

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.identity import same_person
 from storage.imaging import Patient, Study, moment_of
+from storage.persons import same_person
 from worklist.people import Who, visible_to
 
 
@@ -30,7 +30,7 @@ def other_exams(
     statement = (
         select(Study)
         .join(Patient, Patient.id == Study.patient_pk)
-        .where(same_person(study.patient), Study.id != study.id, Study.number_of_instances > 0)
+        .where(same_person(session, study.patient), Study.id != study.id, Study.number_of_instances > 0)
     )
     if seen_by is not None:
         statement = statement.where(visible_to(session, seen_by, Study))

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from storage import audit
 from storage.audit import Act
 from storage.database import Base
-from storage.identity import same_person
 from storage.imaging import ArrivalState, Patient, Series, Study, moment_of
 from storage.institutions import Institution
+from storage.persons import same_person
 from worklist.agreements import day_of
 from worklist.orders import ServiceRequest, move_order
 from worklist.people import Role, StudyAccess, Who, must_have
@@ -101,7 +101,7 @@ def find_equivalent(session: Session, order: ServiceRequest, *, now: datetime) -
         select(Study)
         .join(Patient, Patient.id == Study.patient_pk)
         .where(
-            same_person(order.patient),
+            same_person(session, order.patient),
             Study.arrival_state == ArrivalState.SETTLED,
             Study.number_of_instances > 0,
             Study.modality == item.modality,

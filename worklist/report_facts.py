@@ -72,7 +72,7 @@ def facts_of(
         device_name=_device(session, study),
         clinical_information="\n".join(filter(None, (order.clinical_information, order.question))),
         technique=_technique(session, study),
-        comparison=_comparison(session, study, policy.timezone),
+        comparison=_comparison(session, study, policy.timezone, author),
         image_quality=report.image_quality,
         critical=statement_for(session, study),
         key_images=tuple(
@@ -139,8 +139,9 @@ def _technique(session: Session, study: Study) -> str:
     return "；".join(dict.fromkeys(row for row in rows if row))
 
 
-def _comparison(session: Session, study: Study, timezone: str) -> str:
-    earlier = other_exams(session, study, timezone=timezone).earlier
+def _comparison(session: Session, study: Study, timezone: str, author: Who) -> str:
+    # What the author may not see was not compared with, and is not the report's to tell.
+    earlier = other_exams(session, study, timezone=timezone, seen_by=author).earlier
     prior = next((one for one in earlier if one.modality == study.modality), None)
     if prior is None or prior.study_date is None:
         return ""

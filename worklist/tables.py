@@ -1,6 +1,18 @@
 """Importing this module makes every table of the memory and the mind known to `Base.metadata`."""
 
-from storage import audit, changes, device_figures, faults, imaging, institutions, jobs, rounds, unclaimed
+from storage import (
+    audit,
+    changes,
+    device_figures,
+    faults,
+    imaging,
+    institutions,
+    jobs,
+    persons,
+    proposals,
+    rounds,
+    unclaimed,
+)
 from worklist import (
     agreements,
     assignment,
@@ -30,7 +42,9 @@ __all__ = [
     "orders",
     "people",
     "performed_steps",
+    "persons",
     "policy",
+    "proposals",
     "reading_tasks",
     "recognition",
     "recognition_items",

@@ -17,6 +17,7 @@ from storage.imaging import ArrivalState, Study
 from storage.instance_headers import fill_headers
 from storage.jobs import Job
 from storage.objects import ObjectStore
+from storage.proposals import compare_patients
 from worklist.arrivals import settle_studies
 from worklist.policy import read_policy
 from worklist.reading_tasks import LEASED, ReadingTask, expire_leases
@@ -43,6 +44,7 @@ def duties(database: Database, objects: ObjectStore, handlers: Mapping[str, Hand
         lambda: settle(database),
         lambda: expire(database),
         lambda: run_job(database, handlers, owner=owner),
+        lambda: compare_patients(database, now=utc_now()),
         lambda: fill_headers(database, objects, now=utc_now()),
         Every(timedelta(hours=1), lambda: sweep_changes(database)),
     ]

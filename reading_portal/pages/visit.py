@@ -34,6 +34,7 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("/exams", "Exams", (Role.TECHNICIAN, Role.CLINICIAN, Role.DIRECTOR)),
     ("/orders/new", "Register", (Role.TECHNICIAN, Role.CLINICIAN)),
     ("/unmatched", "Unmatched", (Role.TECHNICIAN, Role.DIRECTOR)),
+    ("/persons", "Same person", (Role.TECHNICIAN, Role.DIRECTOR)),
     ("/results", "Reports", (Role.CLINICIAN, Role.TECHNICIAN, Role.DIRECTOR, Role.QUALITY)),
     ("/admin/connections", "Connections", (Role.ADMINISTRATOR, Role.DIRECTOR)),
     ("/quarantine", "Kept aside", (Role.TECHNICIAN, Role.ADMINISTRATOR, Role.DIRECTOR)),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dicom_node import outgoing
@@ -30,7 +30,7 @@ from dicom_node.contexts import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
 )
-from dicom_node.exchange import Exchange
+from dicom_node.exchange import MAXIMUM_LIST, Exchange
 from dicom_node.statuses import (
     CLASS_INSTANCE_CONFLICT,
     COMMITTED,
@@ -45,13 +45,14 @@ from storage.attributes import values_of
 from storage.audit import Act
 from storage.conflicts import is_disputed
 from storage.database import Database, utc_now
-from storage.imaging import Study
+from storage.imaging import Instance, Study
 from storage.instances import find_instance, is_kept
 from storage.institutions import ApplicationEntity, Service, find_application_entity
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.settings import Settings
 from storage.uids import is_uid
+from worklist.commitment_lists import note_commitment
 from worklist.people import visible_to_device
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ HERE_FIRST = timedelta(minutes=10)
 PATIENCE = timedelta(hours=72)
 # Most devices release as soon as the N-ACTION is answered; a report sent into their release would be lost.
 RELEASE_SECONDS = 0.5
+# Some devices ask while their images are still on their way: what is not here is waited for before it is
+# called missing, a short while by a device that stays on the line, longer where we call it back.
+GRACE_HERE = timedelta(seconds=10)
+GRACE = timedelta(seconds=60)
 HEARD_SECONDS = 15.0
 OUR_MESSAGE_ID = 1
 MOST_HERE = 16  # reports that are made on the associations that asked, at one time
@@ -78,9 +83,11 @@ MOST_REFERENCES = 50_000
 def request(node: Node, exchange: Exchange) -> None:
     """Promise to report; whether the instances are kept is looked up when the report is made."""
     exchange.require(Service.COMMIT)
+    if str(exchange.request.RequestedSOPInstanceUID) != STORAGE_COMMITMENT_INSTANCE:
+        raise WrongRequest("commitment is asked of its well-known instance", status=Status.NO_SUCH_INSTANCE)
     if exchange.request.ActionTypeID != REQUEST_COMMITMENT:
         raise WrongRequest("the action is unknown", status=Status.NO_SUCH_ACTION)
-    asked = exchange.dataset()
+    asked = exchange.dataset(most=MAXIMUM_LIST)
     transaction_uid = str(next(iter(values_of(asked, TRANSACTION_UID)), ""))
     references = [
         [
@@ -92,7 +99,7 @@ def request(node: Node, exchange: Exchange) -> None:
     if not is_uid(transaction_uid) or not references:
         raise WrongRequest("a transaction UID and references are needed", status=Status.INVALID_ATTRIBUTE)
     if len(references) > MOST_REFERENCES:
-        raise WrongRequest("too many references in one request", status=Status.OUT_OF_RESOURCES)
+        raise WrongRequest("too many references in one request", status=Status.RESOURCE_LIMITATION)
     title = exchange.device.ae_title
     # The same request twice is one report; a device that reuses a transaction UID for other objects gets two.
     digest = hashlib.sha256(repr(references).encode()).hexdigest()[:16]
@@ -103,6 +110,7 @@ def request(node: Node, exchange: Exchange) -> None:
         # A device that asks again has not heard, whatever it answered: it is told again.
         jobs.ask_again(session, JOB, key, delay=delay, patience=PATIENCE, now=utc_now())
         jobs.enqueue(session, JOB, key, payload, delay=delay, patience=PATIENCE)
+        note_commitment(session, key, [uid for _, uid in references], entity=exchange.device, now=utc_now())
 
     # Where many ask at once, the worker reports to the rest.
     is_here = node.reports_here.acquire(blocking=False)
@@ -155,6 +163,8 @@ def report(database: Database, objects: ObjectStore, settings: Settings, job: Jo
         device = find_application_entity(session, title)
         if device is None:
             raise NotHeard(f"no active device is declared as {title}")
+        if utc_now() < job.created_at + GRACE and _is_any_absent(session, job.payload["references"]):
+            raise NotHeard("some of the instances may still be on their way")
         outcome = _outcome(session, objects, device, job.payload["references"])
         session.expunge_all()
     proposals = [(STORAGE_COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
@@ -199,6 +209,12 @@ def _report_here(node: Node, exchange: Exchange, key: str) -> None:
 def _told_here(node: Node, exchange: Exchange, job: Job) -> Outcome | None:
     association = exchange.association
     time.sleep(RELEASE_SECONDS)
+    until = utc_now() + GRACE_HERE
+    while association.is_established and utc_now() < until:
+        with node.database.reading() as session:
+            if not _is_any_absent(session, job.payload["references"]):
+                break
+        time.sleep(RELEASE_SECONDS)
     if not association.is_established:
         return None
     try:
@@ -264,6 +280,16 @@ def _outcome(
             reference.FailureReason = reason
         (outcome.committed if reason is None else outcome.failed).append(reference)
     return outcome
+
+
+def _is_any_absent(session: Session, references: list[list[str]]) -> bool:
+    uids = sorted({sop_instance_uid for _, sop_instance_uid in references})
+    for start in range(0, len(uids), 500):
+        some = uids[start : start + 500]
+        here = select(func.count()).select_from(Instance).where(Instance.sop_instance_uid.in_(some))
+        if session.scalar(here) != len(some):
+            return True
+    return False
 
 
 def _note(session: Session, job: Job, outcome: Outcome) -> None:

@@ -117,14 +117,21 @@ STEPS = """\
 ### 3.6 Modality performed procedure step
 
 N-CREATE and N-SET, before, between and after the images. An SOP Instance UID that the device leaves out
-is ours."""
+is ours. An N-SET does not change what PS3.4 table F.7.2-1 lets only the N-CREATE set: it is passed over. A
+step is read back by N-GET of its Retrieve SOP class, by its own institution.
+
+What ended steps count, and what manifests and commitments (3.7) list, is held against what is here: decision
+0046 says what that proves. A Key Object Selection Document titled Manifest (113030, DCM) lists instances of
+its study and is no part of it itself."""
 
 COMMITMENT = """\
 ### 3.7 Storage commitment (push model)
 
 The report (N-EVENT-REPORT) comes on the association that asked while it is open, otherwise on one of
-ours, again and again for 72 hours. An instance is committed to when it was read again and its bytes are
-what was received."""
+ours, again and again for 72 hours. What is not here yet is waited for first, 10 seconds on the association
+that asked and a minute where we call back. The same request again is reported again; a Transaction UID that
+is used for other instances is another transaction. An instance is committed to when it was read again and
+its bytes are what was received."""
 
 NOTIFYING = """\
 ### 3.8 Instance Availability Notification (SCU)
@@ -243,10 +250,9 @@ COMMITMENT_STATUSES = (
     (_code(Status.SUCCESS), "the request was taken"),
     (_code(Status.NO_SUCH_ACTION), "another action than 1"),
     (_code(Status.INVALID_ATTRIBUTE), "no transaction UID, or no references"),
-    (
-        _code(Status.OUT_OF_RESOURCES),
-        f"more than {commitment.MOST_REFERENCES} references; the database is away",
-    ),
+    (_code(Status.NO_SUCH_INSTANCE), "another instance than the well-known one"),
+    (_code(Status.RESOURCE_LIMITATION), f"longer than 2.3 allows, or more than {commitment.MOST_REFERENCES}"),
+    (_code(Status.OUT_OF_RESOURCES), "the database is away"),
     (_code(statuses.NO_SUCH_OBJECT), "reason: not kept, or not the device's to see"),
     (_code(statuses.CLASS_INSTANCE_CONFLICT), "reason: kept as another SOP class"),
     (
@@ -316,6 +322,9 @@ def _step_statuses() -> Iterable[tuple[str, str]]:
     yield _code(Status.SUCCESS), "taken"
     for status, sentence in STEP_REFUSALS.values():
         yield _code(status), sentence
+    yield _code(Status.INVALID_INSTANCE), "the SOP Instance UID is not a UID"
+    yield _code(Status.RESOURCE_LIMITATION), "longer than 2.3 allows"
+    yield _code(Status.OPTIONAL_ATTRIBUTES_NOT_HELD), "N-GET: some of what was asked for is not in the step"
     yield _code(Status.NOT_AUTHORISED), f"the device may not `{Service.MPPS}`"
 
 

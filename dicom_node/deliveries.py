@@ -6,6 +6,7 @@ sending an artefact twice is sending it once.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ def archive_report(database: Database, objects: ObjectStore, settings: Settings,
 
 def deliver_report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
     """C-STORE the report's objects to the institution's receiver. Raises to be tried again."""
+    # Kept first: a receiver may send on what it gets, and then we must know our own again.
+    with contextlib.suppress(PermanentFailure):  # who has taken its place there does not hinder the delivery
+        archive_report(database, objects, settings, job)
     travelling = _travelling(database, objects, job)
     title = str(job.payload["ae_title"])
     device = _device(database, title)

@@ -13,12 +13,18 @@ from dicom_node.line import Line
 from dicom_node.negotiation import Options, options
 from dicom_node.statuses import Status, WrongRequest, is_pending
 from storage.attributes import encoding_of, to_dicom_json
-from storage.elements import walk
+from storage.elements import MAX_ELEMENTS, walk
 from storage.institutions import ApplicationEntity, Service
 
 MAXIMUM_IDENTIFIER = 1 << 20
+MAXIMUM_LIST = 4 << 20  # some thirty thousand references with the longest UIDs
 # What carries the dataset of an answer, by the kind of message (PS3.7 9.1, 10.1).
-ANSWERED_IN = {"N_CREATE": "AttributeList", "N_SET": "AttributeList", "N_ACTION": "ActionReply"}
+ANSWERED_IN = {
+    "N_CREATE": "AttributeList",
+    "N_SET": "AttributeList",
+    "N_GET": "AttributeList",
+    "N_ACTION": "ActionReply",
+}
 
 RETRIEVE_FIELDS = {"C_MOVE": C_MOVE_RQ, "C_GET": C_GET_RQ}
 
@@ -50,15 +56,18 @@ class Exchange:
         if service not in self.device.may:
             raise WrongRequest(f"this device may not {service}", status=Status.NOT_AUTHORISED)
 
-    def dataset(self) -> dict[str, Any]:
-        """The request's identifier or attribute list as DICOM JSON. Raises InstanceRejected, WrongRequest."""
+    def dataset(self, *, most: int = MAXIMUM_IDENTIFIER) -> dict[str, Any]:
+        """The request's identifier or attribute list as DICOM JSON, whole: what is longer than `most` is
+        refused and not abridged. Raises InstanceRejected, WrongRequest."""
         carried = getattr(self.request, "_dataset", None)
         raw = carried.getvalue() if carried is not None else b""
+        if len(raw) > most or getattr(self.request, "is_cut", False):
+            is_list = most == MAXIMUM_LIST
+            status = Status.RESOURCE_LIMITATION if is_list else Status.IDENTIFIER_DOES_NOT_MATCH
+            raise WrongRequest("the identifier is too long", status=status)
         if not raw:
             return {}
-        if len(raw) > MAXIMUM_IDENTIFIER:
-            raise WrongRequest("the identifier is too long")
-        walked = walk(raw, self.transfer_syntax)
+        walked = walk(raw, self.transfer_syntax, collected=MAX_ELEMENTS)
         if any(element.value is None and element.items is None for element in walked.elements.values()):
             raise WrongRequest("a value of the identifier is too long")
         return to_dicom_json(walked.elements, encoding_of(walked))

@@ -70,9 +70,10 @@ LENGTHS = (
     Limit("PDU of ours, whatever a peer takes", "dicom_node.storage_user.LONGEST_PDU", "bytes"),
     Limit("Command set", "dicom_node.messages.MAXIMUM_COMMAND", "bytes"),
     Limit("Command set, where only images come", "dicom_node.command_set.LONGEST_COMMAND", "bytes"),
+    Limit("Identifier of a query", "dicom_node.exchange.MAXIMUM_IDENTIFIER", "bytes"),
     Limit(
-        "Identifier of a query, attribute list of an N-CREATE, N-SET or N-ACTION",
-        "dicom_node.exchange.MAXIMUM_IDENTIFIER",
+        "Attribute list of an N-CREATE or N-SET, information of an N-ACTION",
+        "dicom_node.exchange.MAXIMUM_LIST",
         "bytes",
     ),
     Limit("Matching key", "dicom_node.find.LONGEST_KEY", "characters"),

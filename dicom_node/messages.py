@@ -121,6 +121,7 @@ class Messages(dimse.DIMSEServiceProvider):
         if received is not None and not isinstance(request, C_STORE):
             # Identifiers and attribute lists are small; what is not is refused by whoever reads it.
             whole = received.whole() if not received.is_lost else b""
+            request.is_cut = not isinstance(whole, bytes) or received.is_lost
             request._dataset = io.BytesIO(whole if isinstance(whole, bytes) else b"")
             received.close()
             received = None

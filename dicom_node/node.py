@@ -17,7 +17,17 @@ from typing import Any
 import pydicom.config
 import pynetdicom._config
 from pynetdicom import AE
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_CREATE, N_SET
+from pynetdicom.dimse_primitives import (
+    C_ECHO,
+    C_FIND,
+    C_GET,
+    C_MOVE,
+    C_STORE,
+    N_ACTION,
+    N_CREATE,
+    N_GET,
+    N_SET,
+)
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
@@ -72,6 +82,7 @@ HANDLERS: dict[type, Handler] = {
     C_GET: get.get,
     N_CREATE: performed_step.create,
     N_SET: performed_step.update,
+    N_GET: performed_step.show,
     N_ACTION: commitment.request,
 }
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage.instances import Kept, Outcome
 from storage.ranges import BadKey
 from storage.rejections import InstanceRejected, Unacceptable
-from worklist.performed_steps import StepEnded, StepExists, StepUnacceptable, StepUnknown
+from worklist.performed_steps import StepEnded, StepExists, StepUnacceptable, StepUnknown, StepWithoutStatus
 
 
 class Status(IntEnum):
@@ -24,9 +24,12 @@ class Status(IntEnum):
     DUPLICATE_INSTANCE = 0x0111
     PROCESSING_FAILURE = 0x0110
     INVALID_ATTRIBUTE = 0x0106
+    INVALID_INSTANCE = 0x0117
     MISSING_ATTRIBUTE = 0x0120
     NO_SUCH_ACTION = 0x0123
     UNRECOGNISED_OPERATION = 0x0211
+    RESOURCE_LIMITATION = 0x0213
+    OPTIONAL_ATTRIBUTES_NOT_HELD = 0x0001
     OUT_OF_RESOURCES = 0xA700
     CANNOT_SEND = 0xA702
     MOVE_DESTINATION_UNKNOWN = 0xA801
@@ -56,6 +59,7 @@ STEP_REFUSALS: dict[type[BaseException], tuple[Status, str]] = {
     StepExists: (Status.DUPLICATE_INSTANCE, "this performed procedure step exists already"),
     StepUnknown: (Status.NO_SUCH_INSTANCE, "this performed procedure step is not known"),
     StepEnded: (Status.PROCESSING_FAILURE, "performed procedure step may no longer be updated"),
+    StepWithoutStatus: (Status.MISSING_ATTRIBUTE, "the performed procedure step has no status"),
     StepUnacceptable: (Status.INVALID_ATTRIBUTE, "the attributes break the rules of the service"),
 }
 

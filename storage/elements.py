@@ -82,18 +82,23 @@ class _Level:
     elements: Items | None
 
 
-def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid: str) -> Walked:
+def walk(
+    source: bytes | bytearray | memoryview | BinaryIO,
+    transfer_syntax_uid: str,
+    *,
+    collected: int = MAX_COLLECTED,
+) -> Walked:
     """Read a dataset as it stands in the PDV stream (no preamble, no meta information) up to its pixels.
 
-    Checks that lengths fit and that encapsulated pixel data has its fragments, without reading them.
-    Raises InstanceRejected.
+    Checks that lengths fit and that encapsulated pixel data has its fragments, without reading them. Nested
+    elements beyond the first `collected` are left out, and the result says so. Raises InstanceRejected.
     """
     window = open_window(source, transfer_syntax_uid)
     big = transfer_syntax_uid == EXPLICIT_BIG
     found = Walked({}, ">" if big else "<", transfer_syntax_uid != IMPLICIT_LITTLE)
     _notice_a_wrong_encoding(window, found, transfer_syntax_uid)
     try:
-        _walk(window, found)
+        _walk(window, found, collected)
     except InstanceRejected as rejected:
         if not found.has_whole_pixels or rejected.kind in (Unacceptable.NESTING, Unacceptable.TOO_LARGE):
             raise
@@ -103,7 +108,7 @@ def walk(source: bytes | bytearray | memoryview | BinaryIO, transfer_syntax_uid:
     return found
 
 
-def _walk(window: Window, found: Walked) -> None:
+def _walk(window: Window, found: Walked, collected: int) -> None:
     read_short = struct.Struct(found.byte_order + "H").unpack
     read_long = struct.Struct(found.byte_order + "L").unpack
     read_head = struct.Struct(found.byte_order + "HHL").unpack
@@ -178,7 +183,7 @@ def _walk(window: Window, found: Walked) -> None:
                 sentence = f"sequences are nested more than {MAX_DEPTH} deep"
                 raise InstanceRejected(sentence, kind=Unacceptable.NESTING)
             items: list[Items] = []
-            if _may_collect(found, level, tag, counted):
+            if _may_collect(found, level, tag, counted <= collected):
                 level.elements[tag] = Element(tag, "SQ", None, items)  # type: ignore[index]
             # CP-246: an unknown VR of undefined length is a sequence in implicit little endian.
             explicit = level.is_explicit and vr == "SQ"
@@ -189,12 +194,12 @@ def _walk(window: Window, found: Walked) -> None:
             raise malformed("an element reaches beyond the item that holds it")
         if length <= (SHORT if vr in BINARY else LONGEST_TEXT):
             value = _exactly(take, at, length)
-            if _may_collect(found, level, tag, counted):
+            if _may_collect(found, level, tag, counted <= collected):
                 level.elements[tag] = Element(tag, vr, value)  # type: ignore[index]
         else:
             window.pass_over(at, length)
             skipped += length
-            if _may_collect(found, level, tag, counted):
+            if _may_collect(found, level, tag, counted <= collected):
                 level.elements[tag] = Element(tag, vr)  # type: ignore[index]
         at += length
 
@@ -215,10 +220,10 @@ def _item(levels: list[_Level], tag: int, length: int, at: int) -> int:
     return at
 
 
-def _may_collect(found: Walked, level: _Level, tag: int, counted: int) -> bool:
+def _may_collect(found: Walked, level: _Level, tag: int, is_within: bool) -> bool:
     if level.elements is None:
         return False
-    if counted > MAX_COLLECTED and (tag & 0x10000 or level.elements is not found.elements):
+    if not is_within and (tag & 0x10000 or level.elements is not found.elements):
         found.is_abridged = True
         return False
     return True

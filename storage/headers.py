@@ -15,7 +15,7 @@ from storage.attributes import (
     text_of,
     to_dicom_json,
 )
-from storage.elements import IMPLICIT_LITTLE, Element, Walked, walk
+from storage.elements import IMPLICIT_LITTLE, MAX_ELEMENTS, Element, Walked, walk
 from storage.rejections import InstanceRejected, Unacceptable
 from storage.scanning import scan
 from storage.uids import is_uid
@@ -23,6 +23,7 @@ from storage.windows import DEFLATED
 
 __all__ = ["Header", "InstanceRejected", "Unacceptable", "read_header", "scan_header"]
 
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 NATIVE = {IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", DEFLATED}
 
 IDENTIFIERS = {
@@ -150,7 +151,15 @@ def read_header(source: bytes | bytearray | memoryview | BinaryIO, transfer_synt
     Raises InstanceRejected for what is empty, truncated, malformed, nested beyond reason, larger than any
     header, or lacks one of the four UIDs that say what it is.
     """
-    return _header(walk(source, transfer_syntax_uid), transfer_syntax_uid, None)
+    start = 0 if isinstance(source, bytes | bytearray | memoryview) else source.tell()
+    walked = walk(source, transfer_syntax_uid)
+    sop_class = walked.elements.get(IDENTIFIERS["sop_class_uid"][0])
+    if walked.is_abridged and sop_class is not None and _plain(sop_class) == KEY_OBJECT_SELECTION:
+        # A list of instances is read to its end, or it would seem fulfilled too early.
+        if not isinstance(source, bytes | bytearray | memoryview):
+            source.seek(start)
+        walked = walk(source, transfer_syntax_uid, collected=MAX_ELEMENTS)
+    return _header(walked, transfer_syntax_uid, None)
 
 
 def scan_header(dataset: bytes | memoryview, transfer_syntax_uid: str) -> Header:
@@ -188,12 +197,16 @@ def _header(walked: Walked, transfer_syntax_uid: str, scanned: bytes | memoryvie
 
 
 def _identifier(element: Element | None, keyword: str) -> str:
-    text = ((element.value or b"") if element is not None else b"").decode("latin_1").strip(" \0")
+    text = _plain(element)
     if not text:
         raise InstanceRejected(f"{keyword} is missing", kind=Unacceptable.IDENTIFIERS)
     if not is_uid(text):
         raise InstanceRejected(f"{keyword} is not a UID", kind=Unacceptable.IDENTIFIERS)
     return text
+
+
+def _plain(element: Element | None) -> str:
+    return ((element.value or b"") if element is not None else b"").decode("latin_1").strip(" \0")
 
 
 def _date(text: str) -> date | None:

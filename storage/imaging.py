@@ -21,10 +21,11 @@ class ArrivalState(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who made an object: what we made ourselves never reopens a study nor enters its manifest."""
+    """What an object is to its study: only what was received as a part of it reopens it and is counted."""
 
     RECEIVED = "received"
-    MADE = "made"
+    MADE = "made"  # by us: reports
+    LISTING = "listing"  # a sender's list of what belongs to the study (storage.instance_lists)
 
 
 class Patient(Base):
@@ -89,10 +90,12 @@ class Study(Base):
     first_instance_at: Mapped[datetime]
     last_instance_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
-    settled_by: Mapped[str | None]  # mpps | single-object | quiet
+    settled_by: Mapped[str | None]  # what proved it complete, or not (worklist.completeness)
+    expected_instances: Mapped[int | None]  # what its devices say belongs to it; None where none has said
+    missing_instances: Mapped[int] = mapped_column(default=0, server_default="0")  # of these, not here
     number_of_series: Mapped[int] = mapped_column(default=0)
     number_of_instances: Mapped[int] = mapped_column(default=0)  # received ones; what we made is not counted
-    version: Mapped[int] = mapped_column(default=1)  # grows with every instance that arrives after settling
+    version: Mapped[int] = mapped_column(default=1)  # grows with all that arrives after the first settling
     patient: Mapped[Patient] = relationship()
     series: Mapped[list[Series]] = relationship(back_populates="study", order_by="Series.series_number")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ from storage.headers import Header
 from storage.identity import Demographics, patient_pk
 from storage.imaging import ArrivalState, Instance, Origin, QuarantinedInstance
 from storage.indexing_statements import AT_ONCE, Mendable, Statements, statements_for
+from storage.instance_lists import ListKind, is_manifest, listed_in
 
 # Objects about images, not images: they give a study no modality of its own.
 ABOUT_IMAGES = {"SR", "PR", "KO", "DOC", "SEG", "REG", "AU"}
@@ -84,7 +85,7 @@ class _Place:
     identity: tuple[str, str]
     institution_code: str
     modality: str
-    was_settled: bool
+    has_settled: bool  # once; whatever comes after that is news to whoever has looked
     is_new: bool = False
     series: dict[str, int] = field(default_factory=dict)
     grown: Counter[str] = field(default_factory=Counter)  # instances by series
@@ -190,6 +191,9 @@ class _Batch:
             place = self._new_study(one, identity)
         elif place.identity != identity:
             return self._quarantine(one, "this Study Instance UID belongs to another patient")
+        if one.origin is Origin.RECEIVED and is_manifest(header):
+            one = replace(one, origin=Origin.LISTING)
+            self._note_lists(one)
         series_pk = self._find_series(place, one)
         known[one.uid] = content
         self._rows.append(_instance_row(series_pk, one))
@@ -201,12 +205,28 @@ class _Batch:
                 place.image = header
         return Kept(Outcome.KEPT, one.uid, header.study_instance_uid, damage=header.damage)
 
+    def _note_lists(self, one: Arrived) -> None:
+        for study_instance_uid, instance_uids in listed_in(one.header).items():
+            self._statements.new_list.run(
+                self._cursor,
+                {
+                    "kind": ListKind.MANIFEST.value,
+                    "key": one.uid,
+                    "ae_title": one.sender.ae_title,
+                    "institution_code": one.sender.institution_code,
+                    "study_instance_uid": study_instance_uid,
+                    "instance_uids": instance_uids,
+                    "number_of_instances": len(instance_uids),
+                    "listed_at": one.now,
+                },
+            )
+
     def _find_study(self, uid: str) -> None:
         row = self._statements.study.run(self._cursor, {"uid": uid}).fetchone()
         if row is not None:
-            pk, issuer, patient_id, institution, modality, state = row
-            is_settled = state == ArrivalState.SETTLED
-            self._places[uid] = _Place(pk, uid, (issuer, patient_id), institution, modality, is_settled)
+            pk, issuer, patient_id, institution, modality, has_settled = row
+            identity = (issuer, patient_id)
+            self._places[uid] = _Place(pk, uid, identity, institution, modality, bool(has_settled))
 
     def _new_study(self, one: Arrived, identity: tuple[str, str]) -> _Place:
         header, institution = one.header, one.sender.institution_code
@@ -266,6 +286,8 @@ class _Batch:
         if not place.received:
             return
         image = place.image
+        if image is not None and not place.modality:
+            self._statements.adopt.run(self._cursor, {"pk": place.study_pk} | _study_words(image))
         self._statements.grow_study.run(
             self._cursor,
             {
@@ -277,7 +299,7 @@ class _Batch:
                 "first_body_part": image.body_part_examined if image else "",
             },
         )
-        if place.was_settled:
+        if place.has_settled:
             assert place.last_at is not None
             self._publish(place, "new-images", place.last_at)
 
@@ -317,12 +339,7 @@ def _study_row(one: Arrived, patient: int) -> dict[str, Any]:
         "study_instance_uid": header.study_instance_uid,
         "patient_pk": patient,
         "institution_code": one.sender.institution_code,
-        "accession_number": header.accession_number,
-        "study_id": header.study_id,
-        "study_date": header.study_date,
-        "study_time": header.study_time,
-        "study_description": header.study_description,
-        "referring_physician_name": header.referring_physician_name,
+        **_study_words(header),
         "modality": "" if header.modality in ABOUT_IMAGES else header.modality,
         "body_part_examined": header.body_part_examined,
         "arrival_state": ArrivalState.RECEIVING.value,
@@ -333,6 +350,17 @@ def _study_row(one: Arrived, patient: int) -> dict[str, Any]:
         "number_of_series": 0,
         "number_of_instances": 0,
         "version": 1,
+    }
+
+
+def _study_words(header: Header) -> dict[str, Any]:
+    return {
+        "accession_number": header.accession_number,
+        "study_id": header.study_id,
+        "study_date": header.study_date,
+        "study_time": header.study_time,
+        "study_description": header.study_description,
+        "referring_physician_name": header.referring_physician_name,
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, case, insert, null, select, update
+from sqlalchemy import Dialect, bindparam, case, func, insert, null, select, update
 
 from storage import changes
 from storage.database import Base
 from storage.faults import Mended, ObjectFault
 from storage.imaging import ArrivalState, Instance, Patient, QuarantinedInstance, Series, Study
+from storage.instance_lists import InstanceList
 from storage.institutions import Institution
 from storage.prepared import Prepared
 
@@ -35,7 +36,7 @@ class Statements:
                 Patient.patient_id,
                 Study.institution_code,
                 Study.modality,
-                Study.arrival_state,
+                Study.settled_at.is_not(None),
             )
             .join(Patient, Patient.id == Study.patient_pk)
             .where(Study.study_instance_uid == bindparam("uid"))
@@ -104,7 +105,20 @@ class Statements:
             .values(number_of_instances=Series.number_of_instances + bindparam("count")),
             dialect,
         )
-        is_settled = Study.arrival_state == ArrivalState.SETTLED
+        self.new_list = _insert(InstanceList, dialect)
+        # What began a study may be a document that says little of it; its first image says the rest.
+        words = (
+            Study.accession_number, Study.study_id, Study.study_time, Study.study_description,
+            Study.referring_physician_name,
+        )  # fmt: skip
+        filled: dict[str, Any] = {
+            word.key: case((word == "", bindparam(word.key)), else_=word) for word in words
+        }
+        filled["study_date"] = func.coalesce(
+            Study.study_date, bindparam("study_date", type_=Study.study_date.type)
+        )
+        self.adopt = Prepared(update(Study).where(Study.id == bindparam("pk")).values(filled), dialect)
+        has_settled = Study.settled_at.is_not(None)
         self.grow_study = Prepared(
             update(Study)
             .where(Study.id == bindparam("pk"))
@@ -112,7 +126,7 @@ class Statements:
                 number_of_instances=Study.number_of_instances + bindparam("count"),
                 number_of_series=Study.number_of_series + bindparam("series"),
                 last_instance_at=bindparam("now", type_=Study.last_instance_at.type),
-                version=Study.version + case((is_settled, 1), else_=0),
+                version=Study.version + case((has_settled, 1), else_=0),
                 arrival_state=ArrivalState.RECEIVING.value,
                 modality=case((Study.modality == "", bindparam("first_modality")), else_=Study.modality),
                 body_part_examined=case(

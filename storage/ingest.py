@@ -35,6 +35,7 @@ from storage.instances import seal
 from storage.looks import Looks
 from storage.objects import Draft, ObjectStore, new_key
 from storage.part10 import DESCRIPTION_LENGTH, Description, filled_in, meta_bytes
+from storage.returned import is_our_own
 
 MOST_AT_ONCE = 64
 ATTEMPTS = 8
@@ -151,6 +152,8 @@ class Ingest:
     def finish(self, writing: Writing, header: Header, *, is_likely_known: bool = True) -> Kept:
         """Keep the dataset, whose header was read meanwhile."""
         if is_likely_known and self._is_identical(header, writing.digest.hexdigest()):
+            return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
+        if is_our_own(self._database, self._objects, header, writing.reading):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
         return self._index(Arrived(header, writing.keep(), writing.sender, Origin.RECEIVED, writing.now))
 

@@ -1,6 +1,7 @@
 """What the tests are about: orders, exams with real instances, tasks; through the product's own doors."""
 
 import io
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -107,6 +108,35 @@ def a_dataset(
         if keyword in dataset:
             delattr(dataset, keyword)
     dataset.remove_private_tags()
+    return dataset
+
+
+def a_manifest(
+    study_instance_uid: str,
+    sop_instance_uids: Iterable[str],
+    *,
+    title: tuple[str, str] = ("113030", "DCM"),
+    patient_id: str = "P001",
+) -> Dataset:
+    """A gateway's Key Object Selection: these instances belong to this study (PS3.3 A.35.4, C.17.6.2)."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.59", new_uid()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_instance_uid, new_uid()
+    dataset.PatientID, dataset.PatientName, dataset.Modality = patient_id, "Zhang^San=张^三", "KO"
+    name = Dataset()
+    name.CodeValue, name.CodingSchemeDesignator = title
+    name.CodeMeaning = "Manifest"
+    dataset.ConceptNameCodeSequence = [name]
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = new_uid(), []
+    for uid in sop_instance_uids:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+        series.ReferencedSOPSequence.append(reference)
+    study = Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = study_instance_uid, [series]
+    dataset.CurrentRequestedProcedureEvidenceSequence = [study]
     return dataset
 
 

@@ -26,6 +26,7 @@ from storage.resemblance import Evidence, Rank
 from storage.unclaimed import Why
 from tests import audit_words
 from worklist.assignment import SKIP_REASONS
+from worklist.completeness import Proof
 from worklist.critical_results import Category, CriticalState
 from worklist.orders import TRANSITIONS, OrderState
 from worklist.people import Grade, Practitioner, Role
@@ -113,7 +114,9 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "unclaimed": tuple(Why),
     "skip-reason": SKIP_REASONS,
     "cancel-reason": ("unmatched",),
-    "proof": ("mpps", "quiet", "quiet-incomplete", "single-object"),
+    "proof": tuple(Proof),
+    "named-by": ("mpps", "manifest", "commitment"),
+    "proof-short": ("quiet", "quiet-incomplete"),
     "purpose": ("read", "verify"),
     "step-state": tuple(StepState),
     "field": ("patient", "accession_number", *_columns_of(ApplicationEntity), *_columns_of(Practitioner)),

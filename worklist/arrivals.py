@@ -11,22 +11,15 @@ from storage import audit, changes
 from storage.audit import CENTER, Act, Actor
 from storage.changes import Topic
 from storage.imaging import ArrivalState, Study
+from storage.instance_lists import InstanceList
 from worklist.announcements import announce
+from worklist.commitment_lists import find_studies
+from worklist.completeness import Facts, count, facts_of, judge, recount
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 from worklist.people import Role, Who, must_have, visible_to
-from worklist.performed_steps import (
-    BY_STEPS,
-    INCOMPLETE,
-    PerformedProcedureStep,
-    StepState,
-    kept_of,
-    steps_of,
-)
 from worklist.problems import Missing, Unacceptable, WrongState
 from worklist.reading_tasks import TaskState, cancel_task, open_task, task_of
 
-# A device that reported a step is believed for this much longer than silence alone.
-STEP_PATIENCE = 15
 BATCH = 50
 
 
@@ -41,45 +34,57 @@ def settle_studies(session: Session, *, now: datetime, quiet: timedelta) -> int:
     )
     settled = 0
     for study in receiving:
-        proof = proof_of_completeness(session, study, now=now, quiet=quiet)
+        facts = facts_of(session, study)
+        proof = judge(facts, last_instance_at=study.last_instance_at, now=now, quiet=quiet)
         if proof is not None:
-            settle(session, study, proof, now=now)
+            settle(session, study, proof, now=now, facts=facts)
             settled += 1
             if settled >= BATCH:
                 break
     return settled
 
 
-def proof_of_completeness(session: Session, study: Study, *, now: datetime, quiet: timedelta) -> str | None:
-    """What proves it complete: `mpps`, `single-object`, `quiet`, `quiet-incomplete`; None while it grows."""
-    silent = now - study.last_instance_at
-    steps = steps_of(session, study.study_instance_uid)
-    counted = [step for step in steps if step.instance_uids]
-    if steps and all(step.state != StepState.IN_PROGRESS for step in steps) and counted:
-        if not _is_missing_some(session, study, counted):
-            return BY_STEPS
-        return INCOMPLETE if silent >= quiet * STEP_PATIENCE else None
-    if study.modality == "ECG" and study.number_of_instances == 1:
-        return "single-object"
-    if any(step.state == StepState.IN_PROGRESS for step in steps):
-        return "quiet" if silent >= quiet * STEP_PATIENCE else None
-    return "quiet" if silent >= quiet else None
+def weigh_lists(session: Session, *, now: datetime) -> int:
+    """Hold new lists against what is here: a study that settled too early is said to be; return how many."""
+    new = session.scalars(
+        select(InstanceList)
+        .where(InstanceList.weighed_at.is_(None))
+        .order_by(InstanceList.id)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for one in new:
+        one.weighed_at = now
+        speaks_of = [one.study_instance_uid] if one.study_instance_uid else find_studies(session, one)
+        session.flush()
+        for study_instance_uid in speaks_of:
+            recount(session, study_instance_uid, now=now)
+    return len(new)
 
 
-def settle(session: Session, study: Study, proof: str, *, now: datetime) -> None:
+def settle(session: Session, study: Study, proof: str, *, now: datetime, facts: Facts | None = None) -> None:
     """The study counts as arrived: match it to its order, or leave it for reconciliation."""
     study.arrival_state, study.settled_at, study.settled_by = ArrivalState.SETTLED, now, proof
+    count(session, study, facts or facts_of(session, study))
     audit.record(
         session,
         Act.STUDY,
         "settle",
         f"study:{study.study_instance_uid}",
         at=now,
-        proof=proof,
+        proof=str(proof),
         instances=study.number_of_instances,
         version=study.version,
     )
     announce(session, study, now=now)
+    changes.publish(
+        session,
+        Topic.STUDY,
+        f"study:{study.study_instance_uid}",
+        "settled",
+        institution_code=study.institution_code,
+        modality=study.modality,
+    )
     order = session.scalar(select(ServiceRequest).where(ServiceRequest.study_pk == study.id))
     if order is not None:
         # Late images, or new ones after a return: the order stands, its task is looked at again.
@@ -187,9 +192,3 @@ def _open_or_reopen(session: Session, study: Study, order: ServiceRequest, now: 
     elif task.state == TaskState.COMPLETED and study.version > task.study_version:
         # Images that came after the signature: somebody must say whether the report still holds.
         open_task(session, study, order, now=now, purpose="verify", report_id=task.report_id)
-
-
-def _is_missing_some(session: Session, study: Study, steps: list[PerformedProcedureStep]) -> bool:
-    """Whether the device says that it made instances that we do not have."""
-    said = {uid for step in steps for uid in step.instance_uids}
-    return kept_of(session, study.study_instance_uid, said) < len(said)

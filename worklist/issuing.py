@@ -63,12 +63,16 @@ class Prepared:
     signed_at: datetime
 
 
-def content_to_sign(session: Session, task_id: int, *, by: Who, fence: int, now: datetime) -> Prepared:
-    """What the author's signature would stand for. Raises StaleFence, Refused, Unacceptable."""
+def content_to_sign(
+    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: int | None = None
+) -> Prepared:
+    """What the author's signature would stand for; `seen` is the version of the images that were looked at.
+    Raises StaleFence, Refused, Unacceptable, and WrongState where images came since."""
     task = held(session, task_id, by=by, fence=fence, now=now)
     if task.state != TaskState.CLAIMED:
         raise WrongState(f"the task is {task.state}", holder=task.holder)
     _may_still(session, task, by, now)
+    _must_have_seen(task, seen)
     report = report_of_task(session, task, now=now)
     if not report.findings.strip() or not report.impression.strip():
         raise Unacceptable("a report needs findings and an impression before it is signed")
@@ -80,7 +84,9 @@ def content_to_sign(session: Session, task_id: int, *, by: Who, fence: int, now:
     return prepare(session, "sign", report, task=task, author=by, reviewer=None, status=status, now=now)
 
 
-def content_to_approve(session: Session, task_id: int, *, by: Who, fence: int, now: datetime) -> Prepared:
+def content_to_approve(
+    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: int | None = None
+) -> Prepared:
     """What the reviewer's signature would stand for: the author's words, unchanged."""
     task = held(session, task_id, by=by, fence=fence, now=now)
     if task.state != TaskState.AWAITING_REVIEW:
@@ -89,6 +95,7 @@ def content_to_approve(session: Session, task_id: int, *, by: Who, fence: int, n
     if task.author == by.username:
         raise Refused("the author does not review the own report")
     _may_still(session, task, by, now)
+    _must_have_seen(task, seen)
     report = report_of_task(session, task, now=now)
     author = session.get(Practitioner, task.author or "")
     if author is None:
@@ -215,6 +222,11 @@ def _may_still(session: Session, task: ReadingTask, person: Who, now: datetime) 
     )
     if refusal is not None:
         raise Refused(refusal)
+
+
+def _must_have_seen(task: ReadingTask, seen: int | None) -> None:
+    if seen is not None and seen != task.study.version:
+        raise WrongState("new images came after this exam was opened; look at them and sign again")
 
 
 def prepare(

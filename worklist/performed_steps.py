@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from storage import audit, changes
-from storage.audit import CENTER, Act, Actor
-from storage.changes import Topic
+from storage import audit
+from storage.audit import Act, Actor
 from storage.database import Base
-from storage.imaging import ArrivalState, Instance, Origin, Series, Study
 from storage.institutions import ApplicationEntity
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 
 Attributes = dict[str, Any]  # DICOM JSON
-
-# What a study settles by when its steps have counted: all images are here, or not.
-BY_STEPS, INCOMPLETE = "mpps", "quiet-incomplete"
 
 
 class StepState(StrEnum):
@@ -48,6 +43,17 @@ class StepUnacceptable(ValueError):
     """The attributes break the service's rules; the message says which."""
 
 
+class StepWithoutStatus(ValueError):
+    """N-CREATE without a Performed Procedure Step Status, which is type 1 (PS3.4 table F.7.2-1)."""
+
+
+# What PS3.4 table F.7.2-1 lets no N-SET change: who, where, when begun, and for which order.
+FIXED = {
+    "00081120", "00100010", "00100020", "00100030", "00100040", "00400270", "00400253", "00400241",
+    "00400242", "00400243", "00400244", "00400245", "00080060", "00200010",
+}  # fmt: skip
+
+
 class PerformedProcedureStep(Base):
     __tablename__ = "performed_procedure_steps"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -71,11 +77,14 @@ def create_step(
     entity: ApplicationEntity,
     now: datetime,
 ) -> PerformedProcedureStep:
-    """N-CREATE (PS3.4 F.7.2.1.2). Raises StepExists, and StepUnacceptable unless it begins IN PROGRESS."""
+    """N-CREATE (PS3.4 F.7.2.1.2). Raises StepExists, StepWithoutStatus, and StepUnacceptable unless it begins
+    IN PROGRESS."""
     if session.scalar(
         select(PerformedProcedureStep.id).where(PerformedProcedureStep.sop_instance_uid == sop_instance_uid)
     ):
         raise StepExists(sop_instance_uid)
+    if not _text(attributes, "00400252"):
+        raise StepWithoutStatus(sop_instance_uid)
     if _text(attributes, "00400252") != StepState.IN_PROGRESS:
         raise StepUnacceptable("a performed procedure step begins IN PROGRESS")
     scheduled = next(_items(attributes, "00400270"), {})
@@ -107,19 +116,10 @@ def set_step(
     now: datetime,
 ) -> PerformedProcedureStep:
     """N-SET. Raises StepUnknown, StepEnded; a neighbour's step is unknown."""
-    step = session.scalar(
-        select(PerformedProcedureStep)
-        .where(
-            PerformedProcedureStep.sop_instance_uid == sop_instance_uid,
-            PerformedProcedureStep.institution_code == entity.institution_code,
-        )
-        .with_for_update()
-    )
-    if step is None:
-        raise StepUnknown(sop_instance_uid)
+    step = find_step(session, sop_instance_uid, entity=entity, is_changed=True)
     if step.state != StepState.IN_PROGRESS:
         raise StepEnded(sop_instance_uid)
-    step.attributes = step.attributes | attributes
+    step.attributes = step.attributes | {tag: one for tag, one in attributes.items() if tag not in FIXED}
     step.instance_uids = _instance_uids(step.attributes)
     said = _text(attributes, "00400252")
     if said and said not in set(StepState):
@@ -139,8 +139,20 @@ def set_step(
             state=said,
             instances=len(step.instance_uids),
         )
-        session.flush()
-        _judge(session, step, now)
+    return step
+
+
+def find_step(
+    session: Session, sop_instance_uid: str, *, entity: ApplicationEntity, is_changed: bool = False
+) -> PerformedProcedureStep:
+    """Raises StepUnknown, also for a neighbour's step."""
+    query = select(PerformedProcedureStep).where(
+        PerformedProcedureStep.sop_instance_uid == sop_instance_uid,
+        PerformedProcedureStep.institution_code == entity.institution_code,
+    )
+    step = session.scalar(query.with_for_update() if is_changed else query)
+    if step is None:
+        raise StepUnknown(sop_instance_uid)
     return step
 
 
@@ -152,47 +164,6 @@ def steps_of(session: Session, study_instance_uid: str) -> list[PerformedProcedu
             .order_by(PerformedProcedureStep.id)
         )
     )
-
-
-def kept_of(session: Session, study_instance_uid: str, instance_uids: Collection[str]) -> int:
-    """How many of these instances were received into this study."""
-    wanted, kept = sorted(instance_uids), 0
-    for start in range(0, len(wanted), 500):
-        kept += (
-            session.scalar(
-                select(func.count())
-                .select_from(Instance)
-                .join(Series, Series.id == Instance.series_pk)
-                .join(Study, Study.id == Series.study_pk)
-                .where(
-                    Study.study_instance_uid == study_instance_uid,
-                    Instance.origin == Origin.RECEIVED,
-                    Instance.sop_instance_uid.in_(wanted[start : start + 500]),
-                )
-            )
-            or 0
-        )
-    return kept
-
-
-def _judge(session: Session, step: PerformedProcedureStep, now: datetime) -> None:
-    """A count that comes after the study has settled says whether it settled too early."""
-    study = session.scalar(select(Study).where(Study.study_instance_uid == step.study_instance_uid))
-    if study is None or study.arrival_state != ArrivalState.SETTLED or not step.instance_uids:
-        return
-    steps = [one for one in steps_of(session, step.study_instance_uid) if one.instance_uids]
-    said = {uid for one in steps for uid in one.instance_uids}
-    proof = BY_STEPS if kept_of(session, step.study_instance_uid, said) == len(said) else INCOMPLETE
-    if proof == study.settled_by:
-        return
-    study.settled_by = proof
-    audit.record(
-        session, Act.STUDY, "recount", f"study:{study.study_instance_uid}", by=CENTER, at=now, proof=proof
-    )
-    changes.publish(
-        session, Topic.STUDY, f"study:{study.study_instance_uid}", "recounted",
-        institution_code=study.institution_code, modality=study.modality,
-    )  # fmt: skip
 
 
 def _order_of(session: Session, step: PerformedProcedureStep) -> ServiceRequest | None:

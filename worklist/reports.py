@@ -5,13 +5,13 @@ A signed version is never changed; later words are a new version. Signing itself
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint, select
+from sqlalchemy import ForeignKey, UniqueConstraint, and_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from storage import audit, changes
@@ -25,7 +25,7 @@ from worklist.orders import OrderState, ServiceRequest, move_order
 from worklist.people import Role, Who, must_have, visible_to
 from worklist.policy import read_policy
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
-from worklist.reading_tasks import ReadingTask, TaskState, held
+from worklist.reading_tasks import OPEN, ReadingTask, TaskState, held
 
 LONGEST_TEXT = 20_000
 
@@ -249,6 +249,34 @@ def version_of(session: Session, report: DiagnosticReport, version: int | None =
     if row is None:
         raise Missing("no such version of the report")
     return row
+
+
+def has_later_images(session: Session, reports: Collection[DiagnosticReport]) -> dict[int, bool]:
+    """For each report: whether images came after its current version was signed and no reader has said yet
+    that it still holds."""
+    keys = [report.id for report in reports]
+    rows = session.execute(
+        select(DiagnosticReport.id, Study.version, ReportVersion.study_version, ReadingTask.id)
+        .join(Study, Study.id == DiagnosticReport.study_pk)
+        .join(
+            ReportVersion,
+            and_(
+                ReportVersion.report_id == DiagnosticReport.id,
+                ReportVersion.version == DiagnosticReport.current_version,
+            ),
+        )
+        .outerjoin(
+            ReadingTask,
+            and_(
+                ReadingTask.study_pk == Study.id,
+                ReadingTask.purpose == "verify",
+                ReadingTask.state.in_(OPEN),
+            ),
+        )
+        .where(DiagnosticReport.id.in_(keys))
+    )
+    found = {pk: now > signed or verifying is not None for pk, now, signed, verifying in rows}
+    return dict.fromkeys(keys, False) | found
 
 
 def acknowledge(session: Session, report: DiagnosticReport, *, by: Who, now: datetime) -> None:

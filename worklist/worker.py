@@ -15,10 +15,11 @@ from storage import changes, jobs
 from storage.database import Database, utc_now
 from storage.imaging import ArrivalState, Study
 from storage.instance_headers import fill_headers
+from storage.instance_lists import InstanceList
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.proposals import compare_patients
-from worklist.arrivals import settle_studies
+from worklist.arrivals import settle_studies, weigh_lists
 from worklist.policy import read_policy
 from worklist.reading_tasks import LEASED, ReadingTask, expire_leases
 
@@ -41,6 +42,7 @@ def duties(database: Database, objects: ObjectStore, handlers: Mapping[str, Hand
     """What a worker does, in the order in which lateness hurts."""
     owner = jobs.new_owner()
     return [
+        lambda: weigh(database),
         lambda: settle(database),
         lambda: expire(database),
         lambda: run_job(database, handlers, owner=owner),
@@ -67,6 +69,13 @@ def run(duties: Sequence[Duty], stop: threading.Event) -> None:
     while not stop.is_set():
         if not run_once(duties):
             stop.wait(POLL)
+
+
+def weigh(database: Database) -> bool:
+    with database.reading() as session:
+        if session.scalar(select(InstanceList.id).where(InstanceList.weighed_at.is_(None)).limit(1)) is None:
+            return False
+    return database.in_transaction(lambda session: weigh_lists(session, now=utc_now())) > 0
 
 
 def settle(database: Database) -> bool:

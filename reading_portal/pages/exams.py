@@ -12,7 +12,7 @@ from reading_portal.pages.visit import Looking, Visit
 from worklist.orders import OrderState, ServiceRequest, orders_for
 from worklist.people import Role
 from worklist.reading_tasks import ReadingTask, TaskState
-from worklist.reports import DiagnosticReport
+from worklist.reports import DiagnosticReport, has_later_images
 
 router = APIRouter(dependencies=[Depends(requires(Role.TECHNICIAN, Role.CLINICIAN, Role.DIRECTOR))])
 
@@ -70,11 +70,13 @@ def _rows(visit: Visit, asked: Asked) -> list[dict[str, Any]]:
         orders = orders_for(visit.session, visit.who, accession_number=asked.q, limit=LENGTH)
     tasks = _newest(visit, orders, ReadingTask)
     reports = _newest(visit, orders, DiagnosticReport)
+    later = has_later_images(visit.session, reports.values())
     return [
         {
             "order": order,
             "task": tasks.get(order.id),
             "report": reports.get(order.id),
+            "has_later_images": order.id in reports and later[reports[order.id].id],
             "step": STEPS.get(order.state, 0),
             "is_returned": order.id in tasks and tasks[order.id].state == TaskState.RETURNED,
         }

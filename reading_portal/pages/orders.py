@@ -29,7 +29,7 @@ from worklist.people import Role, names, visible_to
 from worklist.problems import Missing, Problem, Unacceptable
 from worklist.recognition import DECLINE_REASONS, decide, decisions, find_equivalent
 from worklist.recognition_items import items_by_code
-from worklist.reports import DiagnosticReport
+from worklist.reports import DiagnosticReport, has_later_images
 from worklist.turnaround import Pathway, Priority
 
 router = APIRouter()
@@ -181,7 +181,8 @@ def _order(visit: Visit, order_id: int, *, problem: str = "", status: int = 200)
         item=items_by_code(visit.session).get(order.item or ""),
         reasons=list(DECLINE_REASONS),
         history=_history(visit, order),
-        report=_report(visit, order),
+        report=(report := _report(visit, order)),
+        has_later_images=report is not None and has_later_images(visit.session, [report])[report.id],
         people=names(visit.session),
         may_order=visit.who.has(Role.TECHNICIAN, Role.CLINICIAN),
         may_match=visit.who.has(Role.TECHNICIAN, Role.DIRECTOR) and order.state == OrderState.ACQUIRED,

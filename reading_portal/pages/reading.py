@@ -1,9 +1,9 @@
 """The reading page: images or ECG on one side; history, priors and the report on the other."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from sqlalchemy import select
 
@@ -57,6 +57,7 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
         live=False,
         task=task,
         study=study,
+        seen=study.version,
         patient=study.patient,
         order=task.service_request,
         stand=_stand(visit, task, people),
@@ -101,6 +102,13 @@ def show_draft(session: ReadSession, person: CurrentPractitioner, now: Now, task
         "drafted_at": drafted_at.isoformat() if drafted_at else None,
         "draft": shape_of(report) if report else _empty(),
     }
+
+
+@router.get("/reading/{task_id}/arrival")
+def show_arrival(visit: Looking, task_id: int, seen: Annotated[int, Query(ge=0)]) -> Response:
+    """How complete the study is now, and whether images came since the page showed its version `seen`."""
+    task = find_task(visit.session, visit.who, task_id)
+    return visit.part("_arrival.html", study=task.study, seen=seen)
 
 
 def _stand(visit: Visit, task: ReadingTask, people: dict[str, str]) -> Stand:

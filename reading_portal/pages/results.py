@@ -21,6 +21,7 @@ from worklist.reports import (
     ReportStatus,
     acknowledge,
     acknowledgements,
+    has_later_images,
     is_acknowledged,
     report_for,
     reports_for,
@@ -69,6 +70,7 @@ def show_report(visit: Acting, report_id: int, version: int | None = None) -> Re
         content=shown.content,
         versions=list(reversed(report.versions)),
         heard=acknowledgements(visit.session, report),
+        has_later_images=has_later_images(visit.session, [report]).get(report.id, False),
         may_acknowledge=is_home and not is_acknowledged(visit.session, report),
         may_add=visit.who.has(Role.READER, Role.REVIEWER) and report.status in FINISHED,
         at=datetime.fromisoformat,
@@ -102,9 +104,11 @@ def acknowledge_critical(
 def _what_came(visit: Visit, before: int | None) -> dict[str, Any]:
     reports = reports_for(visit.session, visit.who, statuses=STATUSES, limit=LENGTH, before_id=before)
     read = _acknowledged(visit, reports)
+    later = has_later_images(visit.session, reports)
     rows = [
         {
             "report": report,
+            "has_later_images": later[report.id],
             "version": (version := version_of(visit.session, report)),
             "impression": _in_one_line(visit, version.content["impression"]),
             "is_unread": (report.id, report.current_version) not in read

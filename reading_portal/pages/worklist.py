@@ -137,6 +137,8 @@ def _row(visit: Visit, task: ReadingTask, people: dict[str, str]) -> dict[str, A
         "holder": people.get(task.holder or "", task.holder or ""),
         "is_mine": task.holder == visit.who.username,
         "reserved": people.get(task.reserved_for or "", ""),
+        # Images that its reader may not have seen: they came after the task was opened.
+        "has_new_images": is_open and task.study.version > task.study_version,
         "is_new": visit.now - task.opened_at < timedelta(seconds=20),
     }
 

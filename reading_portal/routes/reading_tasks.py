@@ -66,6 +66,9 @@ class Task(Answer):
     reason: str | None
     note: str | None
     report_id: int | None
+    study_version: int  # grows with images that come after the study first settled
+    arrival_state: str
+    settled_by: str | None
 
 
 class Tasks(Answer):
@@ -132,6 +135,8 @@ class DraftKept(Answer):
 
 class Signature(Credentials):
     fence: Fence
+    # The task's, as it was when the signer looked. Left out: only images during the signing are noticed.
+    study_version: Annotated[int | None, Field(ge=1)] = None
 
 
 class Review(Signature):
@@ -153,6 +158,9 @@ def task_of(row: ReadingTask, names: dict[str, str]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in columns} | {
         "institution": row.institution_code,
         "study_instance_uid": row.study.study_instance_uid,
+        "study_version": row.study.version,
+        "arrival_state": row.study.arrival_state,
+        "settled_by": row.study.settled_by,
         "accession_number": row.service_request.accession_number,
         "order_id": row.service_request_id,
         "holder_name": names.get(row.holder or ""),
@@ -322,7 +330,7 @@ def sign_report(
 ) -> Issued:
     """The author signs, with password or one-time code: `preliminary` where a reviewer must follow."""
     room = SigningRoom(database, objects, authority, settings, who, now, password=body.password, otp=body.otp)
-    return Issued.model_validate(room.sign(task_id, fence=body.fence))
+    return Issued.model_validate(room.sign(task_id, fence=body.fence, seen=body.study_version))
 
 
 @router.post("/{task_id}/review", dependencies=[SigningSeat])
@@ -339,7 +347,7 @@ def review_report(
     """A second person approves, which is final, or sends it back with a note."""
     room = SigningRoom(database, objects, authority, settings, who, now, password=body.password, otp=body.otp)
     if body.decision == "approve":
-        return Issued.model_validate(room.approve(task_id, fence=body.fence))
+        return Issued.model_validate(room.approve(task_id, fence=body.fence, seen=body.study_version))
     return Issued.model_validate(room.reject(task_id, fence=body.fence, note=body.note))
 
 

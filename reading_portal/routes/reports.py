@@ -47,6 +47,7 @@ class ReportSummary(Answer):
     order_id: int
     signed_at: datetime | None
     is_acknowledged: bool
+    has_later_images: bool  # and no reader has said yet that it still holds
 
 
 class Report(ReportSummary):
@@ -280,6 +281,7 @@ def _summary(session: Session, report: DiagnosticReport) -> dict[str, Any]:
         "order_id": report.service_request_id,
         "signed_at": version.signed_at if version else None,
         "is_acknowledged": reports.is_acknowledged(session, report),
+        "has_later_images": reports.has_later_images(session, [report])[report.id],
     }
 
 

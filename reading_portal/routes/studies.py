@@ -41,6 +41,9 @@ class StudySeen(Answer):
     first_instance_at: datetime
     last_instance_at: datetime
     settled_at: datetime | None
+    settled_by: str | None
+    expected_instances: int | None
+    missing_instances: int
     order_id: int | None
 
 
@@ -227,7 +230,7 @@ def study_of(row: Study, order_id: int | None) -> dict[str, Any]:
     columns = (
         "study_instance_uid", "accession_number", "study_date", "study_time", "study_description", "modality",
         "arrival_state", "number_of_series", "number_of_instances", "first_instance_at", "last_instance_at",
-        "settled_at",
+        "settled_at", "settled_by", "expected_instances", "missing_instances",
     )  # fmt: skip
     return {name: getattr(row, name) for name in columns} | {
         "institution": row.institution_code,

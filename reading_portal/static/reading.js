@@ -44,6 +44,25 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("offline", () => { document.querySelector("[data-line-down]").hidden = false; });
 window.addEventListener("online", () => { document.querySelector("[data-line-down]").hidden = true; });
 
+// --- images that come while the exam is open: said beside them, never put in unasked --------------------------------
+
+const arrival = document.querySelector("[data-arrival]");
+const seen = Number(arrival.dataset.version);
+let keepWords = async () => {};
+async function lookForNewImages() {
+  const answer = await fetch(`/reading/${task}/arrival?seen=${seen}`, { credentials: "same-origin" }).catch(() => null);
+  const now = answer?.ok ? await answer.text() : "";
+  if (now && now !== lookForNewImages.said) arrival.innerHTML = lookForNewImages.said = now;
+}
+const events = new EventSource("/api/events");
+events.addEventListener("study", (event) => { if (JSON.parse(event.data).subject === `study:${study}`) lookForNewImages(); });
+events.addEventListener("reload", lookForNewImages);
+arrival.addEventListener("click", async (event) => {
+  if (!event.target.closest("[data-show-new-images]")) return;
+  await keepWords();
+  location.reload();
+});
+
 if (form) begin();
 
 function begin() {
@@ -52,6 +71,7 @@ function begin() {
   const kept = document.getElementById("kept");
   const state = (kind, text) => { kept.className = `kept is-${kind}`; kept.textContent = text; };
   draft.onState = state;
+  keepWords = async () => { if (mode === "write" && fence != null) await draft.save(); };
   draft.isReadOnly = mode === "review";
   draft.onLost = (answer) => lost(answer);
   draft.onSaved = (body) => { unprintable = body.unprintable ?? []; warn(); };
@@ -216,7 +236,7 @@ function begin() {
     const typed = field.value;
     const done = await attempt(signing, async () => {
       if (mode === "write" && !(await draft.save())) return { ok: false, status: 0, body: {} };
-      return mode === "write" ? proven("sign", { fence }, typed) : proven("review", { fence, decision: "approve", note: "" }, typed);
+      return mode === "write" ? proven("sign", { fence, study_version: seen }, typed) : proven("review", { fence, study_version: seen, decision: "approve", note: "" }, typed);
     });
     field.value = "";
     if (!done) { if (signing.open) field.focus(); return; }

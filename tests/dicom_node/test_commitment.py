@@ -3,6 +3,7 @@
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -10,13 +11,16 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 from sqlalchemy import func, select
 
-from dicom_node.commitment import NotHeard
+from dicom_node.commitment import GRACE, NotHeard
 from dicom_node.deliveries import handlers
 from dicom_node.outgoing import PeerUnreachable
+from storage import jobs
 from storage.database import utc_now
+from storage.imaging import Study
 from storage.instances import find_instance
 from storage.jobs import Job
 from tests.dicom_node.devices import CT, a_ct, associated, encoded, send
+from worklist.arrivals import weigh_lists
 from worklist.worker import run_job
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -64,6 +68,7 @@ def work(node):
     with node.database.reading() as session:
         job = session.scalar(select(Job).where(Job.kind == "commitment-report"))
         session.expunge_all()
+    job.created_at -= GRACE  # what was on its way then has arrived or is lost
     handlers(node.database, node.objects, node.settings)["commitment-report"](job)
 
 
@@ -245,3 +250,130 @@ def test_a_request_without_references_is_refused(node, references):
     _, status = ask(node, references)
 
     assert status == (0 if references else 0x0106)
+
+
+def test_what_is_on_its_way_is_waited_for(node, reports):
+    late = a_ct()
+
+    ask(node, [(CT, late.SOPInstanceUID)])
+    with node.database.reading() as session:
+        job = session.scalar(select(Job).where(Job.kind == "commitment-report"))
+        session.expunge_all()
+    with pytest.raises(NotHeard):
+        handlers(node.database, node.objects, node.settings)["commitment-report"](job)
+    keep(node, late)
+    handlers(node.database, node.objects, node.settings)["commitment-report"](job)
+
+    ((event_type, _),) = reports
+    assert event_type == 1
+
+
+def test_a_device_that_stays_hears_of_an_image_that_came_after_it_asked(node):
+    late, heard = a_ct(), []
+
+    def hear(event):
+        heard.append(event.event_type)
+        return 0, None
+
+    with staying(node, (CT, late.SOPInstanceUID), hear) as association:
+        time.sleep(1.5)
+        status, _ = send_on(association, late)
+        state = state_of(node, expected=("done", 1, False))
+
+    assert (status, heard, state[0]) == (0, [1], "done")
+
+
+def test_a_transaction_uid_for_other_objects_is_another_transaction(node, reports):
+    one, two = a_ct(), a_ct()
+    keep(node, one, two)
+    transaction_uid = generate_uid(prefix=None)
+
+    for dataset in (one, two):
+        ask(node, [(CT, dataset.SOPInstanceUID)], transaction_uid=transaction_uid)
+    state_of(node, expected=("ready", 0, True))
+    with node.database.reading() as session:
+        found = session.scalars(select(Job).where(Job.kind == "commitment-report")).all()
+        session.expunge_all()
+    for job in found:
+        handlers(node.database, node.objects, node.settings)["commitment-report"](job)
+
+    told = [information.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for _, information in reports]
+    assert sorted(told) == sorted([one.SOPInstanceUID, two.SOPInstanceUID])
+
+
+def test_a_list_of_ten_thousand_is_answered_to_its_last_instance(node, reports):
+    kept = a_ct()
+    keep(node, kept)
+    others = [(CT, f"1.2.3.{number}") for number in range(10_000)]
+
+    _, status = ask(node, [*others, (CT, kept.SOPInstanceUID)])
+    work(node)
+
+    ((event_type, information),) = reports
+    assert (status, event_type) == (0, 2)
+    assert len(information.FailedSOPSequence) == 10_000
+    assert [one.ReferencedSOPInstanceUID for one in information.ReferencedSOPSequence] == [
+        kept.SOPInstanceUID
+    ]
+
+
+def test_a_request_beyond_any_real_one_is_refused_as_such(node):
+    _, status = ask(node, [(CT, f"1.2.{'9' * 55}.{number}") for number in range(45_000)])
+
+    assert status == 0x0213
+    with node.database.reading() as session:
+        assert session.scalar(select(Job)) is None
+
+
+@pytest.mark.parametrize(
+    ("action", "instance", "status"),
+    [(2, INSTANCE, 0x0123), (1, "1.2.3.4", 0x0112), (1, INSTANCE, 0)],
+)
+def test_another_action_or_instance_has_the_standard_s_status(node, action, instance, status):
+    asked = Dataset()
+    asked.TransactionUID = generate_uid(prefix=None)
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT, "1.2.3"
+    asked.ReferencedSOPSequence = [reference]
+
+    with associated(node, (COMMITMENT, [IMPLICIT]), calling="T01_PACS") as association:
+        answer, _ = association.send_n_action(asked, action, COMMITMENT, instance)
+
+    assert answer.Status == status
+
+
+def test_a_device_that_is_away_for_days_is_called_with_a_growing_pause_until_the_third_is_over(node):
+    dataset = a_ct()
+    keep(node, dataset)
+    ask(node, [(CT, dataset.SOPInstanceUID)])
+    state_of(node, expected=("ready", 0, True))
+    pauses, now = [], utc_now()
+    began = now
+
+    while True:
+        with node.database.transaction() as session:
+            job = jobs.claim(session, ["commitment-report"], owner="worker", now=now)
+            jobs.retry(session, job, error=NotHeard("T01_PACS did not accept the report"), now=now)
+        with node.database.reading() as session:
+            job = session.scalar(select(Job))
+            if job.state == "dead":
+                break
+            pauses.append(job.due_at - now)
+            now = job.due_at
+
+    assert pauses[0] < timedelta(seconds=6)
+    assert all(later > earlier * 1.1 for earlier, later in pairwise(pauses[:8]))
+    assert max(pauses) <= timedelta(minutes=38)
+    assert timedelta(hours=71) < now - began < timedelta(hours=72, minutes=1)
+
+
+def test_a_study_that_its_device_commits_whole_is_known_to_lack_what_it_lacks(node):
+    here, lost = a_ct(), a_ct()
+    keep(node, here)
+
+    ask(node, [(CT, here.SOPInstanceUID), (CT, lost.SOPInstanceUID)])
+    with node.database.transaction() as session:
+        weigh_lists(session, now=utc_now())
+        study = session.scalar(select(Study))
+
+        assert (study.expected_instances, study.missing_instances) == (2, 1)

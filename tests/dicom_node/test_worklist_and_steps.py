@@ -240,3 +240,74 @@ def test_what_the_standard_forbids_gets_the_standard_s_status(node, deed, status
 
     assert answer.Status == status
     assert getattr(answer, "ErrorID", None) == error_id
+
+
+RETRIEVE = "1.2.840.10008.3.1.2.3.4"
+
+
+def test_a_step_is_read_back_whole_or_in_the_attributes_that_were_asked_for(node):
+    uid = generate_uid(prefix=None)
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+
+    with associated(node, (RETRIEVE, [IMPLICIT])) as association:
+        whole, step = association.send_n_get([], RETRIEVE, uid)
+        some, state = association.send_n_get([0x00400252], RETRIEVE, uid)
+        more, _ = association.send_n_get([0x00400252, 0x00400280], RETRIEVE, uid)
+        unknown, _ = association.send_n_get([], RETRIEVE, generate_uid(prefix=None))
+
+    assert (whole.Status, some.Status, more.Status, unknown.Status) == (0, 0, 0x0001, 0x0112)
+    assert step.PerformedProcedureStepStatus == "IN PROGRESS"
+    assert "张" in str(step.PatientName)
+    assert [element.keyword for element in state] == ["PerformedProcedureStepStatus"]
+
+
+def test_a_neighbour_does_not_read_our_step(node):
+    uid = generate_uid(prefix=None)
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+
+    with associated(node, (RETRIEVE, [IMPLICIT]), calling="T02_CT") as association:
+        answer, _ = association.send_n_get([], RETRIEVE, uid)
+
+    assert answer.Status == 0x0112
+
+
+def test_an_update_does_not_change_whose_step_it_is(node):
+    uid, changes = generate_uid(prefix=None), finish(status="IN PROGRESS")
+    changes.PatientID, changes.PerformedProcedureStepDescription = "P666", "chest"
+
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+        answer, _ = association.send_n_set(changes, STEP, uid)
+
+    with node.database.reading() as session:
+        step = session.scalar(select(PerformedProcedureStep))
+        assert answer.Status == 0
+        assert step.attributes["00100020"]["Value"] == ["P001"]
+        assert step.attributes["00400254"]["Value"] == ["chest"]
+
+
+@pytest.mark.parametrize(("status", "answered"), [(None, 0x0120), ("DISCONTINUED", 0x0106), ("", 0x0120)])
+def test_a_step_without_a_beginning_is_refused(node, status, answered):
+    attributes = begin(status=status or "")
+    if status is None:
+        del attributes.PerformedProcedureStepStatus
+
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        answer, _ = association.send_n_create(attributes, STEP, generate_uid(prefix=None))
+
+    assert answer.Status == answered
+
+
+def test_a_count_of_ten_thousand_images_is_read_to_its_last(node):
+    uid = generate_uid(prefix=None)
+    images = [f"1.2.3.{number}" for number in range(10_000)]
+
+    with associated(node, (STEP, [IMPLICIT])) as association:
+        association.send_n_create(begin(), STEP, uid)
+        answer, _ = association.send_n_set(finish(instances=images), STEP, uid)
+
+    with node.database.reading() as session:
+        assert answer.Status == 0
+        assert len(session.scalar(select(PerformedProcedureStep.instance_uids))) == 10_000

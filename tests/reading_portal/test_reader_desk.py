@@ -295,3 +295,36 @@ def test_every_control_of_the_ecg_can_be_seen_whole(desk: Desk, language: str) -
         assert frame is not None
         assert all(box and box["x"] + box["width"] <= frame["x"] + frame["width"] for box in boxes)
         assert frame["height"] <= most_rows * 46
+
+
+def test_images_that_come_while_one_writes_are_said_and_shown_only_when_asked_for(desk: Desk) -> None:
+    exam = desk.an_exam()
+    seat = desk.at_work("chen", exam)
+    page = seat.page
+    page.fill("#findings", FINDINGS)
+    page.evaluate("document.querySelector('#viewer').dataset.untouched = 'yes'")
+    late, another = (
+        builders.a_dataset(
+            study_instance_uid=exam.study_instance_uid,
+            accession_number=exam.accession_number,
+            number=number,
+        )
+        for number in (7, 8)
+    )
+
+    builders.keep(desk.pair.database, desk.pair.objects, late)
+
+    told = page.locator("[data-arrival] [role=alert]")
+    expect(told).to_contain_text("您打开检查后又有新图像到达", timeout=30_000)
+    assert page.locator("#viewer").get_attribute("data-untouched") == "yes"
+    assert page.input_value("#findings") == FINDINGS
+    page.click("[data-show-new-images]")
+    expect(page.locator("#viewer")).not_to_have_attribute("data-untouched", "yes", timeout=30_000)
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    expect(page.locator("[data-arrival]")).to_contain_text("2 幅")
+    expect(told).to_have_count(0)
+    # The study is still arriving again: the next one is news too.
+    builders.keep(desk.pair.database, desk.pair.objects, another)
+    expect(told).to_contain_text("您打开检查后又有新图像到达", timeout=30_000)
+    assert page.input_value("#findings") == FINDINGS
+    assert seat.complaints == []

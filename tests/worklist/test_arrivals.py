@@ -11,6 +11,7 @@ from storage.institutions import find_application_entity
 from tests.builders import a_dataset, an_exam, an_order, keep, settle_exam
 from tests.cast import person
 from worklist.arrivals import match_study, settle_studies, unmatch_study, unmatched_studies
+from worklist.completeness import recount
 from worklist.orders import OrderState, ServiceRequest, likely_orders
 from worklist.performed_steps import StepEnded, StepExists, StepUnknown, create_step, set_step
 from worklist.problems import Unacceptable, WrongState
@@ -120,7 +121,9 @@ def _end(database, step_uid: str, exam, instance_uids: list[str], *, study_insta
         create_step(session, step_uid, _step(*words, "IN PROGRESS"), entity=entity, now=utc_now())
         session.flush()
         ended = _step(*words, "COMPLETED", instance_uids)
-        set_step(session, step_uid, ended, entity=entity, now=utc_now())
+        step = set_step(session, step_uid, ended, entity=entity, now=utc_now())
+        session.flush()
+        recount(session, step.study_instance_uid, now=utc_now())
 
 
 def _shortfalls(database) -> list[tuple[str, int, int]]:

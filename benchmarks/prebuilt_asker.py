@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.prebuilt_sender import RELEASE, associate, association_request
-from dicom_node.identifiers import encode
+from storage.encoding import encode
 
 STUDY_ROOT_FIND, VERIFICATION = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"

@@ -8,12 +8,12 @@ from typing import Any
 from dicom_node.association import PeerAssociation
 from dicom_node.command_set import C_GET_RQ, C_MOVE_RQ, SubOperationCounts, retrieve_response
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
-from dicom_node.identifiers import encode
 from dicom_node.line import Line
 from dicom_node.negotiation import Options, options
 from dicom_node.statuses import Status, WrongRequest, is_pending
 from storage.attributes import encoding_of, to_dicom_json
 from storage.elements import MAX_ELEMENTS, walk
+from storage.encoding import encode
 from storage.institutions import ApplicationEntity, Service
 
 MAXIMUM_IDENTIFIER = 1 << 20

@@ -12,9 +12,9 @@ from typing import Any
 from dicom_node.command_set import C_FIND_RQ, Command, dataset_pdus, response
 from dicom_node.contexts import EXPLICIT_BIG, IMPLICIT_LITTLE
 from dicom_node.exchange import Exchange
-from dicom_node.identifiers import encode
 from dicom_node.statuses import Status
 from dicom_node.upper_layer import MAXIMUM_PDU
+from storage.encoding import encode
 
 # A piece is sent when it is this long or its first answer this old.
 PIECE_BYTES, PIECE_SECONDS = 64 << 10, 0.02

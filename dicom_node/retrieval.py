@@ -12,8 +12,11 @@ from dicom_node.exchange import Exchange
 from dicom_node.fitting import Departing, StoredDataset
 from dicom_node.statuses import WrongRequest
 from storage.attributes import values_of
+from storage.composing import Composed, compose_stored
+from storage.corrections import overlays
 from storage.imaging import Instance, Patient, Series, Study
 from storage.objects import ObjectStore
+from storage.overlays import Overlay
 
 MOST_INSTANCES = 65_535  # the sub-operation counts are US (PS3.7 9.3.3)
 QUERY_RETRIEVE_LEVEL = "00080052"
@@ -43,12 +46,26 @@ class Wanted(NamedTuple):
     object_key: str
     dataset_offset: int
     size: int  # of the whole object
+    series_pk: int
+    overlay: Overlay | None = None
 
     def departing(self, objects: ObjectStore) -> Departing:
-        """What a peer is given of it."""
+        """What a peer is given of it: as it was sent, or with what has been corrected since."""
         length = self.size - self.dataset_offset
-        dataset = StoredDataset(objects, self.object_key, self.dataset_offset, length)
+        composed = self._composed(objects) if self.overlay is not None else None
+        dataset = composed or StoredDataset(objects, self.object_key, self.dataset_offset, length)
         return Departing(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid, dataset)
+
+    def _composed(self, objects: ObjectStore) -> Composed | None:
+        assert self.overlay is not None
+        return compose_stored(
+            objects,
+            self.object_key,
+            size=self.size,
+            offset=self.dataset_offset,
+            transfer_syntax_uid=self.transfer_syntax_uid,
+            overlay=self.overlay,
+        )
 
 
 def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool]) -> list[Wanted]:
@@ -73,6 +90,7 @@ def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool
             Instance.object_key,
             Instance.dataset_offset,
             Instance.size,
+            Series.id,
         )
         .join(Series, Series.id == Instance.series_pk)
         .join(Study, Study.id == Series.study_pk)
@@ -81,7 +99,9 @@ def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool
         .order_by(Series.id, Instance.instance_number, Instance.id)
         .limit(MOST_INSTANCES)
     )
-    return [Wanted(*row) for row in session.execute(statement)]
+    wanted = [Wanted(*row) for row in session.execute(statement)]
+    laid = overlays(session, {one.series_pk for one in wanted})
+    return [one._replace(overlay=laid[one.series_pk]) if one.series_pk in laid else one for one in wanted]
 
 
 def _named(asked: dict[str, Any], tag: str) -> list[str]:

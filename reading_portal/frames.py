@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from reading_portal.image_format import number_in
-from reading_portal.places import (
+from storage.attributes import values_of
+from storage.elements import EXPLICIT_BIG, IMPLICIT_LITTLE
+from storage.objects import ObjectStore
+from storage.places import (
     ITEM,
     SEQUENCE_END,
     UNDEFINED,
@@ -23,9 +26,6 @@ from reading_portal.places import (
     locate,
     open_dataset,
 )
-from storage.attributes import values_of
-from storage.elements import EXPLICIT_BIG, IMPLICIT_LITTLE
-from storage.objects import ObjectStore
 from storage.windows import DEFLATED
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"

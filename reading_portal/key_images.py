@@ -9,11 +9,11 @@ from reading_portal.decoding import CannotRender
 from reading_portal.documents import KeyImage
 from reading_portal.ecg_paper import ecg_svg, page_width
 from reading_portal.frames import NoSuchFrame
-from reading_portal.places import Unreadable
 from reading_portal.rendering import Viewport, render_frame
 from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, frame_of, header_of
 from reading_portal.waveforms import read_ecg
 from storage.objects import ObjectStore
+from storage.places import Unreadable
 from worklist.people import Who
 from worklist.problems import Missing, Unacceptable
 from worklist.report_content import KeyImageReference, ReportContent

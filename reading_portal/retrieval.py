@@ -1,6 +1,7 @@
 """Which stored instances a person may see, with their headers; what was read once is remembered for a while.
 
-Objects and headers never change, so remembering them is safe; whether they may be seen is asked every time.
+Objects and what their headers say never change, so remembering them is safe. What has been corrected since,
+and whether they may be seen, is asked every time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pydicom import dcmread
@@ -18,11 +19,14 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from reading_portal.frames import FrameTable, StoredPixels, describe_pixels, find_frames, read_frame
-from reading_portal.places import InflatedDataset, StoredDataset, Unreadable, locate, open_dataset
 from storage.attributes import values_of
+from storage.composing import Composed, compose_stored
+from storage.corrections import overlays
 from storage.imaging import Instance, Series, Study
 from storage.instance_headers import HeaderPlace, attributes_of
 from storage.objects import ObjectStore
+from storage.overlays import Overlay, overlaid
+from storage.places import InflatedDataset, StoredDataset, Unreadable, locate, open_dataset
 from worklist.people import Who, visible_to
 from worklist.problems import Missing
 
@@ -73,10 +77,18 @@ class StoredInstance:
     dataset_offset: int
     digest: str
     damage: str | None
+    series_pk: int = 0
+    text_charset: str | None = None  # by which a person found its text to be written
+    overlay: Overlay | None = None  # what has been corrected since it came
 
     @property
     def tag(self) -> str:
-        """Stands for the bytes in an ETag."""
+        """Stands for the bytes as they leave in an ETag."""
+        return self.stored_tag if self.overlay is None else f"{self.stored_tag}-{self.overlay.key}"
+
+    @property
+    def stored_tag(self) -> str:
+        """Stands for the bytes as they are stored."""
         return self.digest[:20]
 
 
@@ -98,6 +110,8 @@ _COLUMNS: tuple[Any, ...] = (
     Instance.dataset_offset,
     Instance.digest,
     Instance.damage,
+    Series.id,
+    Study.text_charset,
 )
 _headers: Recent[dict[str, Any]] = Recent(512)
 _per_frame: Recent[dict[str, Any]] = Recent(16)
@@ -116,17 +130,19 @@ def find_visible(
     found = [_stored(row) for row in session.execute(statement)]
     if not found:
         raise Missing("there is no such study, series or instance here")
-    return found
+    laid = overlays(session, {one.series_pk for one in found})
+    return [replace(one, overlay=laid[one.series_pk]) if one.series_pk in laid else one for one in found]
 
 
 def header_of(session: Session, objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
-    """The header as DICOM JSON without long values. Shared: do not change it."""
+    """The header as it leaves, as DICOM JSON without long values. Shared: do not change it."""
 
     def find() -> dict[str, Any]:
         kept = session.scalars(select(Instance.header).where(Instance.id == instance.id)).one()
         return kept if kept is not None else attributes_of(objects, _place_of(instance))
 
-    return _headers.get(instance.object_key, find)
+    header = _headers.get((instance.object_key, instance.text_charset), find)
+    return overlaid(header, instance.overlay)
 
 
 def full_header_of(session: Session, objects: ObjectStore, instance: StoredInstance) -> dict[str, Any]:
@@ -144,8 +160,9 @@ def headers_of(
         rows = session.execute(select(Instance.id, Instance.header).where(Instance.id.in_(ids)))
         found |= {row[0]: row[1] for row in rows}
     return [
-        _completed(objects, instance, found.get(instance.id) or attributes_of(objects, _place_of(instance)))
+        _completed(objects, instance, overlaid(header, instance.overlay))
         for instance in instances
+        for header in [found.get(instance.id) or attributes_of(objects, _place_of(instance))]
     ]
 
 
@@ -205,9 +222,30 @@ def dataset_of(objects: ObjectStore, instance: StoredInstance) -> StoredDataset 
     )
 
 
+def composed_of(objects: ObjectStore, instance: StoredInstance) -> Composed | None:
+    """The dataset with what has been corrected since it came; None where nothing has. Close it.
+
+    Raises ObjectMissing, Unreadable.
+    """
+    if instance.overlay is None:
+        return None
+    return compose_stored(
+        objects,
+        instance.object_key,
+        size=instance.size,
+        offset=instance.dataset_offset,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        overlay=instance.overlay,
+    )
+
+
 def _place_of(instance: StoredInstance) -> HeaderPlace:
     return HeaderPlace(
-        instance.object_key, instance.size, instance.dataset_offset, instance.transfer_syntax_uid
+        instance.object_key,
+        instance.size,
+        instance.dataset_offset,
+        instance.transfer_syntax_uid,
+        instance.text_charset,
     )
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from reading_portal.ecg_paper import ecg_svg
 from reading_portal.frames import NoSuchFrame, describe_pixels, find_frames, read_frame
 from reading_portal.image_format import NATIVE, number_in
-from reading_portal.places import InflatedDataset, StoredDataset, Unreadable, locate
 from reading_portal.rendering import JPEG, CannotRender, Viewport, render_frame
 from reading_portal.retrieval import Recent, StoredInstance, bulk_of, dataset_of
 from reading_portal.waveforms import read_ecg
@@ -24,6 +23,7 @@ from storage.conflicts import Difference, differences
 from storage.imaging import Instance, QuarantinedInstance
 from storage.instance_headers import HeaderPlace, attributes_of
 from storage.objects import ObjectMissing, ObjectStore
+from storage.places import InflatedDataset, StoredDataset, Unreadable, locate
 from worklist.conflicts import Conflict
 
 SVG = "image/svg+xml"

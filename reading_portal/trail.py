@@ -14,6 +14,7 @@ from typing import Any
 from reading_portal.words import Words
 from storage.audit import CENTER, Act, AuditEvent
 from storage.conflicts import Decision
+from storage.corrections import BODY_PART, CELLS, SENT_PATIENT
 from storage.linking import VERBS
 from worklist.people import Role, Who
 
@@ -26,6 +27,8 @@ LISTS = (
     "studies", "unmatched-studies", "orders", "reading-tasks", "critical-results", "dicomweb-study",
     "dicomweb-series", "dicomweb-image", "quarantine", "persons",
 )  # fmt: skip
+# What a correction names; the rest of what it writes down goes without saying.
+CORRECTED = tuple(one for one in CELLS if one not in (SENT_PATIENT, BODY_PART))
 # Which vocabulary a state or a coded reason belongs to.
 STATES = {Act.TASK: "task-state", Act.ORDER: "order-state", Act.STUDY: "step-state"}
 REASONS = {
@@ -38,6 +41,8 @@ REASONS = {
 # Words that somebody typed about a patient: for those who may see the patient.
 CLINICAL = {
     (Act.ORDER, "cancel"),
+    (Act.STUDY, "correct"),
+    (Act.STUDY, "undo-correction"),
     *((Act.STUDY, str(decision)) for decision in Decision),
     *((Act.PATIENT, verb) for verb in VERBS.values()),
 }
@@ -198,6 +203,13 @@ def _swept(teller: Teller, event: AuditEvent, value: Any) -> str:
     return _list(teller, said)
 
 
+def _corrected(teller: Teller, event: AuditEvent, value: Any) -> str:
+    """Which attributes; what they said stands with the study."""
+    keywords = dict.fromkeys(str(change["keyword"]) for change in value)
+    said = (teller.words.code("corrected", keyword) for keyword in keywords if keyword in CORRECTED)
+    return _list(teller, list(dict.fromkeys(said)))
+
+
 def _yes(teller: Teller, event: AuditEvent, value: Any) -> str:
     return teller.words.gettext("yes") if value else ""
 
@@ -207,6 +219,8 @@ def _list(teller: Teller, parts: list[str]) -> str:
 
 
 DETAILS: dict[str, Say] = {
+    "corrected": _corrected,
+    "correction": _plain,
     "aborted": _yes,
     "ae_title": _title,
     "by_service": _title,

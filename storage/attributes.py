@@ -6,14 +6,14 @@ import base64
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 from pydicom._dicom_dict import DicomDictionary
 
-from storage.charsets import decode_as, judge_charset
+from storage.charsets import UTF_8, decode_as, judge_charset, plain_term
 from storage.elements import BINARY, TEXT, Element, Items, Walked
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -38,10 +38,20 @@ class Encoding:
 def encoding_of(walked: Walked) -> Encoding:
     """What wrote this dataset's text: declared, or else what all its text values together show."""
     declared = declared_charset(walked.elements)
-    used, is_guess = judge_charset(chain(_text_values(walked.elements), walked.texts), declared)
+    used, is_guess = judge_charset(chain(text_values(walked.elements), walked.texts), declared)
     sign = walked.elements.get(PIXEL_REPRESENTATION)
     is_signed = not walked.is_explicit and sign is not None and bool((sign.value or b"").strip(b"\0"))
     return Encoding(walked.byte_order, declared, used, is_guess, is_signed)
+
+
+def read_as(encoding: Encoding, found: str | None) -> Encoding:
+    """The same, its text read as a person found its study's to be written; None: nobody has."""
+    if found is None or found == encoding.used:
+        return encoding
+    if encoding.used == UTF_8 and not encoding.is_guess:
+        return encoding  # declared and true, as no other text would be by chance
+    is_guess = plain_term(found) not in {plain_term(term) for term in encoding.declared}
+    return replace(encoding, used=found, is_guess=is_guess)
 
 
 def declared_charset(items: Items) -> tuple[str, ...]:
@@ -86,7 +96,7 @@ def to_dicom_json(items: Items, encoding: Encoding) -> dict[str, Any]:
     Fit for any JSON column: no NUL, no NaN. Nesting was limited when the elements were walked.
     """
     if (own := declared_charset(items)) and own != encoding.declared:
-        used, is_guess = judge_charset(_text_values(items), own)
+        used, is_guess = judge_charset(text_values(items), own)
         encoding = Encoding(encoding.byte_order, own, used, is_guess, encoding.is_signed)
     found = {}
     for tag, element in sorted(items.items()):
@@ -139,13 +149,13 @@ def _finite(number: float) -> Any:
     return number if isinstance(number, int) or math.isfinite(number) else str(number)
 
 
-def _text_values(items: Items) -> Iterator[bytes]:
+def text_values(items: Items) -> Iterator[bytes]:
     for element in items.values():
         if element.value and element.vr in TEXT:
             yield element.value
         for item in element.items or ():
             if SPECIFIC_CHARACTER_SET not in item:
-                yield from _text_values(item)
+                yield from text_values(item)
 
 
 def values_of(attributes: dict[str, Any], tag: str) -> Sequence[Any]:

@@ -143,6 +143,21 @@ def decode_as(raw: bytes, used: str, declared: Sequence[str] = ()) -> str:
     return text.replace("\0", "")
 
 
+# What devices here write, the likeliest first; the European sets read anything, each byte as a letter.
+LIKELY = (GB18030, UTF_8, LATIN_1, "ISO_IR 13", "ISO_IR 149", "ISO_IR 144", "ISO_IR 101", "ISO_IR 166")
+
+
+def plausible(samples: Iterable[bytes]) -> list[str]:
+    """What can have written these values, the likeliest first; nothing where they are plain ASCII.
+
+    Escape sequences say what they are: then there is nothing to choose.
+    """
+    loud = [sample for sample in samples if not sample.isascii()]
+    if not loud or any(_ESCAPE.search(sample) for sample in loud):
+        return []
+    return [term for term in LIKELY if _all_read(loud, CODECS[term])]
+
+
 def encode_for(text: str, charset: str) -> bytes:
     """Write text in the character set that a peer asked for; what it cannot hold becomes a question mark."""
     if charset in _DESIGNATIONS:

@@ -10,33 +10,34 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice, zip_longest
 from typing import Any
 
 from blake3 import blake3
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as Items
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, changes, jobs
 from storage.audit import Act, Actor
+from storage.composing import compose
 from storage.database import Database
 from storage.headers import Header, read_header
 from storage.imaging import Instance, Patient, QuarantinedInstance, Series, Study
 from storage.indexing import Outcome, Sender, identity_of
 from storage.instances import find_instance, keep_instance
 from storage.jobs import Job, JobState
+from storage.matching import ATTRIBUTES
 from storage.objects import ObjectStore
+from storage.overlays import Overlay
 from storage.part10 import Description, meta_bytes
+from storage.places import BytesDataset, InflatedDataset
 from storage.uids import derived_uid
+from storage.windows import DEFLATED
 
 JOB = "separate-instance"
 LARGEST_COPY = 512 << 20
-MODIFYING_SYSTEM = "READING CENTER"
 MOST_DIFFERENCES = 400
 # Study Date, Time, Accession Number, Referring Physician, Description, Study UID and ID: one for a study.
 OF_THE_STUDY = {"00080020", "00080030", "00080050", "00080090", "00081030", "0020000D", "00200010"}
@@ -288,7 +289,7 @@ def separate(database: Database, objects: ObjectStore, job: Job) -> None:
     with database.reading() as session:
         names = _names(session, conflict, header)
     try:
-        dataset = _copy(whole, conflict, names)
+        dataset = _copy(whole[conflict.dataset_offset :], conflict, names)
         header = read_header(dataset, conflict.transfer_syntax_uid)
     except Exception as error:  # the message may quote a patient
         raise NotSeparable("the object does not hold together well enough to be copied") from error
@@ -319,12 +320,8 @@ def _names(session: Session, conflict: QuarantinedInstance, header: Header) -> d
     if conflict.kept_as is not None and conflict.kept_as != conflict.sop_instance_uid:
         names["SOPInstanceUID"] = conflict.kept_as
     mine = identity_of(session.connection(), header, conflict.institution_code)
-    owner = session.execute(
-        select(Patient.issuer, Patient.patient_id)
-        .join(Study, Study.patient_pk == Patient.id)
-        .where(Study.study_instance_uid == conflict.study_instance_uid)
-    ).first()
-    if owner is not None and tuple(owner) != mine:
+    study = session.scalar(select(Study).where(Study.study_instance_uid == conflict.study_instance_uid))
+    if study is not None and not _is_of(session, study, mine, header.series_instance_uid):
         # The same words for every image of this patient in that study: they stay together.
         words = ("separate-study", conflict.study_instance_uid, *mine)
         names["StudyInstanceUID"] = derived_uid(*words)
@@ -332,25 +329,24 @@ def _names(session: Session, conflict: QuarantinedInstance, header: Header) -> d
     return names
 
 
-def _copy(whole: bytes, conflict: QuarantinedInstance, names: dict[str, str]) -> bytes:
+def _is_of(session: Session, study: Study, identity: tuple[str, str], series_instance_uid: str) -> bool:
+    """Whether the study is this patient's, or was before a correction gave it, with this series, away."""
+    if (study.patient.issuer, study.patient.patient_id) == identity:
+        return True
+    sent = session.get(Patient, study.sent_patient_pk) if study.sent_patient_pk is not None else None
+    if sent is None or (sent.issuer, sent.patient_id) != identity:
+        return False
+    return any(one.series_instance_uid == series_instance_uid for one in study.series)
+
+
+def _copy(dataset: bytes, conflict: QuarantinedInstance, names: dict[str, str]) -> bytes:
     """The dataset with other UIDs, in the transfer syntax in which it came; pixels as they were sent."""
-    dataset = dcmread(io.BytesIO(whole))
-    before = Dataset()
-    for keyword, uid in names.items():
-        setattr(before, keyword, str(dataset[keyword].value))
-        setattr(dataset, keyword, uid)
-    moment = conflict.resolved_at or conflict.received_at
-    change = Dataset()
-    change.ModifiedAttributesSequence = Items([before])
-    change.AttributeModificationDateTime = moment.astimezone(UTC).strftime("%Y%m%d%H%M%S.%f+0000")
-    change.ModifyingSystem = MODIFYING_SYSTEM
-    change.SourceOfPreviousValues = conflict.calling_ae
-    change.ReasonForTheAttributeModification = "CORRECT"
-    earlier = list(dataset.get("OriginalAttributesSequence") or [])
-    dataset.OriginalAttributesSequence = Items([*earlier, change])
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    written = io.BytesIO()
-    dataset.save_as(written, enforce_file_format=True)
-    copied = written.getvalue()
-    # PS3.10 7.1: the group length, after preamble and "DICM", counts what follows it.
-    return copied[144 + int.from_bytes(copied[140:144], "little") :]
+    syntax = conflict.transfer_syntax_uid
+    overlay = Overlay(
+        values={ATTRIBUTES[keyword].tag: {"vr": "UI", "Value": [uid]} for keyword, uid in names.items()},
+        at=conflict.resolved_at or conflict.received_at,
+        source=conflict.calling_ae,
+    )
+    is_deflated = syntax == DEFLATED
+    composed = compose(InflatedDataset(dataset) if is_deflated else BytesDataset(dataset), syntax, overlay)
+    return composed.readall() if composed is not None else dataset

@@ -153,12 +153,12 @@ def _walk(window: Window, found: Walked, collected: int) -> None:
                 at += 4
             elif head[4:6] == b"  ":
                 # GE's screen saves write a VR of two spaces before a length of two bytes.
-                vr, length = _dictionary_vr(tag), read_short(head[6:8])[0]
+                vr, length = dictionary_vr(tag), read_short(head[6:8])[0]
                 vr = "UN" if vr == "SQ" else vr
             else:
-                vr = _dictionary_vr(tag)
+                vr = dictionary_vr(tag)
         else:
-            vr = _dictionary_vr(tag)
+            vr = dictionary_vr(tag)
             if vr == "SQ" and 0 < length != UNDEFINED and take(at, 4) != item_mark:
                 # The dictionary of today is not that of then: (0040,A170) was a code string once.
                 vr = "UN"
@@ -294,7 +294,8 @@ def _notice_a_wrong_encoding(window: Window, found: Walked, transfer_syntax_uid:
         found.is_explicit, found.is_mislabelled = False, transfer_syntax_uid.startswith(STANDARD)
 
 
-def _dictionary_vr(tag: int) -> str:
+def dictionary_vr(tag: int) -> str:
+    """The value representation of a tag in an implicit encoding."""
     entry = DicomDictionary.get(tag)
     if entry is None:
         if tag & 0x10000:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     func,
     insert,
     null,
@@ -164,6 +165,15 @@ def _index_name(statements: _Statements, cursor: Any, pk: int, name: str) -> Non
     statements.token.run_many(
         cursor, [{"patient_id": pk, "token": token} for token in sorted(pinyin_tokens(name))]
     )
+
+
+def rename(session: Session, patient: Patient, name: str) -> None:
+    """The patient's name as it is now, and what it is found by."""
+    patient.name = name
+    session.execute(delete(PatientNameToken).where(PatientNameToken.patient_id == patient.id))
+    session.flush()
+    session.add_all(PatientNameToken(patient_id=patient.id, token=token) for token in pinyin_tokens(name))
+    session.flush()
 
 
 def name_matches(query: str) -> ColumnElement[bool]:

@@ -75,6 +75,10 @@ class Study(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(unique=True)
     patient_pk: Mapped[int] = mapped_column(ForeignKey("patients.id"), index=True)
+    # Whom the device named, where a person has said that it was somebody else (storage.corrections).
+    sent_patient_pk: Mapped[int | None]
+    # By which character set a person found its text to be written; None: as the bytes show.
+    text_charset: Mapped[str | None]
     institution_code: Mapped[str] = mapped_column(ForeignKey("institutions.code"))
     accession_number: Mapped[str] = mapped_column(default="")
     study_id: Mapped[str] = mapped_column(default="")

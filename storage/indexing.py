@@ -189,7 +189,7 @@ class _Batch:
         place = self._places.get(header.study_instance_uid)
         if place is None:
             place = self._new_study(one, identity)
-        elif place.identity != identity:
+        elif place.identity != identity and not self._was_given_away(place, header, identity):
             return self._quarantine(one, "this Study Instance UID belongs to another patient")
         if one.origin is Origin.RECEIVED and is_manifest(header):
             one = replace(one, origin=Origin.LISTING)
@@ -227,6 +227,13 @@ class _Batch:
             pk, issuer, patient_id, institution, modality, has_settled = row
             identity = (issuer, patient_id)
             self._places[uid] = _Place(pk, uid, identity, institution, modality, bool(has_settled))
+
+    def _was_given_away(self, place: _Place, header: Header, identity: tuple[str, str]) -> bool:
+        """Whether the image belongs to a series that a correction has given to the study's patient."""
+        issuer, patient_id = identity
+        asked = {"study_pk": place.study_pk, "uid": header.series_instance_uid}
+        named = asked | {"issuer": issuer, "patient_id": patient_id}
+        return self._statements.given_away.run(self._cursor, named).fetchone() is not None
 
     def _new_study(self, one: Arrived, identity: tuple[str, str]) -> _Place:
         header, institution = one.header, one.sender.institution_code

@@ -49,6 +49,19 @@ class Statements:
             ),
             dialect,
         )
+        # A study that a person has given to another patient, and a series of it that was there then.
+        self.given_away = Prepared(
+            select(Series.id)
+            .join(Study, Study.id == Series.study_pk)
+            .join(Patient, Patient.id == Study.sent_patient_pk)
+            .where(
+                Series.study_pk == bindparam("study_pk"),
+                Series.series_instance_uid == bindparam("uid"),
+                Patient.issuer == bindparam("issuer"),
+                Patient.patient_id == bindparam("patient_id"),
+            ),
+            dialect,
+        )
         self.instance = _insert(Instance, dialect)
         self.new_study = _insert(Study, dialect, returning=True)
         self.new_series = _insert(Series, dialect, returning=True)

@@ -39,6 +39,8 @@ OF_TABLES = {
     *((Act.STUDY, decision.value) for decision in Decision),
     *((Act.PATIENT, verb) for verb in VERBS.values()),
     (Act.PATIENT, "compare"),  # what `note_patient` says
+    (Act.STUDY, "correct"),
+    (Act.STUDY, "undo-correction"),
 }
 # Calls whose verb is a variable, by file and by what the verb is called there; each is fed by the above.
 FED = {
@@ -51,6 +53,7 @@ FED = {
     ("worklist/recognition.py", "decision"),
     ("storage/conflicts.py", "decision.value"),
     ("storage/linking.py", "verb"),
+    ("storage/corrections.py", "verb"),
     ("dicom_node/association_log.py", "entry.verb"),
     ("reading_portal/viewing.py", "verb"),
 }

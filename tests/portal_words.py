@@ -14,7 +14,7 @@ from dicom_node.gatekeeper import Refusal
 from dicom_node.statuses import Status
 from reading_portal import trail
 from reading_portal.pages import exams, orders, persons, visit, worklist
-from storage import conflicts
+from storage import charsets, conflicts
 from storage.audit import Act
 from storage.conflicts import Decision
 from storage.database import Base
@@ -25,6 +25,7 @@ from storage.persons import Verdict
 from storage.resemblance import Evidence, Rank
 from storage.unclaimed import Why
 from tests import audit_words
+from worklist import corrections
 from worklist.assignment import SKIP_REASONS
 from worklist.completeness import Proof
 from worklist.critical_results import Category, CriticalState
@@ -74,6 +75,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "sex": ("M", "F", "O", "unknown"),
     "sex-in-full": ("M", "F", "O"),
     "laterality": ("L", "R", "B"),
+    "side": tuple(one for one in corrections.SIDES if one),
     "modality": worklist.MODALITIES,
     "body-part": tuple({part for parts in orders.BODY_PARTS.values() for part in parts}),
     "worklist-view": tuple(worklist.VIEWS),
@@ -96,6 +98,8 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "job-state": tuple(JobState),
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),
     "conflict-decision": tuple(Decision),
+    "corrected": trail.CORRECTED,
+    "charset": charsets.LIKELY,
     "conflict-decided": ("keep-first", "keep-both"),
     "conflict-pixels": ("same", "other", "other-encoding"),
     "evidence": tuple(Evidence),

@@ -18,7 +18,9 @@ from worklist.completeness import Facts, count, facts_of, judge, recount
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 from worklist.people import Role, Who, must_have, visible_to
 from worklist.problems import Missing, Unacceptable, WrongState
+from worklist.reading_tasks import OPEN as OPEN_TASKS
 from worklist.reading_tasks import TaskState, cancel_task, open_task, task_of
+from worklist.reports import draft_for
 
 BATCH = 50
 
@@ -92,7 +94,7 @@ def settle(session: Session, study: Study, proof: str, *, now: datetime, facts: 
         return
     order = find_order_of(session, study)
     if order is not None:
-        _match(session, study, order, by=CENTER, now=now)
+        link_order(session, study, order, by=CENTER, now=now)
     else:
         changes.publish(
             session,
@@ -147,7 +149,7 @@ def match_study(session: Session, study: Study, order: ServiceRequest, *, by: Wh
         raise WrongState("the study is matched already; undo that first")
     if order.study_pk is not None or order.state not in OPEN:
         raise WrongState(f"the order is {order.state} and takes no study")
-    _match(session, study, order, by=by.actor, now=now)
+    link_order(session, study, order, by=by.actor, now=now)
 
 
 def unmatch_study(session: Session, study: Study, *, by: Who, now: datetime) -> ServiceRequest:
@@ -157,17 +159,24 @@ def unmatch_study(session: Session, study: Study, *, by: Who, now: datetime) -> 
     if order is None:
         raise Missing("the study is not matched to an order")
     task = task_of(session, study)
-    if task is not None:
-        if task.state in (TaskState.COMPLETED, TaskState.AWAITING_REVIEW):
-            raise WrongState("the study has a signed report; correct that by an addendum or a withdrawal")
-        cancel_task(session, task, by=by.actor, now=now, reason="unmatched")
-    order.study_pk = None
-    move_order(session, order, "lose-study", by=by.actor, now=now, study=study.study_instance_uid)
-    audit.record(session, Act.STUDY, "unmatch", f"study:{study.study_instance_uid}", by=by.actor, at=now)
+    if task is not None and task.state in (TaskState.COMPLETED, TaskState.AWAITING_REVIEW):
+        raise WrongState("the study has a signed report; correct that by an addendum or a withdrawal")
+    unlink_order(session, study, order, by=by.actor, now=now)
     return order
 
 
-def _match(session: Session, study: Study, order: ServiceRequest, *, by: Actor, now: datetime) -> None:
+def unlink_order(session: Session, study: Study, order: ServiceRequest, *, by: Actor, now: datetime) -> None:
+    """The order is open again, and what was to be read for it is not."""
+    task = task_of(session, study)
+    if task is not None and (task.state in OPEN_TASKS or task.state == TaskState.RETURNED):
+        cancel_task(session, task, by=by, now=now, reason="unmatched")
+    order.study_pk = None
+    move_order(session, order, "lose-study", by=by, now=now, study=study.study_instance_uid)
+    audit.record(session, Act.STUDY, "unmatch", f"study:{study.study_instance_uid}", by=by, at=now)
+
+
+def link_order(session: Session, study: Study, order: ServiceRequest, *, by: Actor, now: datetime) -> None:
+    """The study answers this order, and can be read for it."""
     order.study_pk = study.id
     move_order(session, order, "acquire", by=by, now=now, study=study.study_instance_uid)
     audit.record(
@@ -186,9 +195,12 @@ def _open_or_reopen(session: Session, study: Study, order: ServiceRequest, now: 
     task = task_of(session, study)
     if task is None or task.state == TaskState.CANCELLED:
         if order.state == OrderState.ACQUIRED:
-            open_task(session, study, order, now=now)
+            draft = draft_for(session, task, order) if task is not None else None
+            open_task(session, study, order, now=now, report_id=draft)
     elif task.state == TaskState.RETURNED:
         open_task(session, study, order, now=now, opened_at=task.opened_at, report_id=task.report_id)
+    elif task.state == TaskState.COMPLETED and task.service_request_id != order.id:
+        open_task(session, study, order, now=now)  # what was read under another order was withdrawn
     elif task.state == TaskState.COMPLETED and study.version > task.study_version:
         # Images that came after the signature: somebody must say whether the report still holds.
         open_task(session, study, order, now=now, purpose="verify", report_id=task.report_id)

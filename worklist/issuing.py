@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 from storage import audit, changes, jobs
 from storage.audit import Act
 from storage.changes import Topic
-from storage.imaging import Instance, Origin, Series, Study
+from storage.imaging import Instance, Origin, Patient, Series, Study
 from storage.institutions import Institution
 from worklist import reading_tasks
-from worklist.orders import OrderState, move_order
+from worklist.orders import OrderState, move_order, shown_name
 from worklist.people import Practitioner, Role, Who, may_read, must_have, who
 from worklist.policy import read_policy
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
@@ -154,6 +154,8 @@ def issue(
         raise WrongState("another version was issued meanwhile; look at it first")
     if _manifest(session, report.study) != prepared.manifest_hash:
         raise WrongState("new images arrived while the report was being signed; look at them and sign again")
+    if _whose(prepared.content) != _whose_now(report.study.patient):
+        raise WrongState("the study was corrected while the report was being signed; look and sign again")
     for older in report.versions:
         if older.standing == Standing.CURRENT:
             older.standing = Standing.SUPERSEDED
@@ -298,6 +300,20 @@ def impression_lines(text: str) -> list[str]:
         if words:
             found.append(words)
     return found
+
+
+def _whose(content: ReportContent) -> tuple[Any, ...]:
+    return (
+        content.patient_issuer,
+        content.patient_id,
+        content.patient_name,
+        content.patient_sex,
+        content.patient_birth_date,
+    )
+
+
+def _whose_now(patient: Patient) -> tuple[Any, ...]:
+    return (patient.issuer, patient.patient_id, shown_name(patient.name), patient.sex, patient.birth_date)
 
 
 def _manifest(session: Session, study: Study) -> str:

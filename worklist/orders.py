@@ -46,6 +46,8 @@ TRANSITIONS: dict[tuple[OrderState, str], OrderState] = {
     (S.ACQUIRED, "report"): S.REPORTED,
     (S.REPORTED, "report"): S.REPORTED,
     (S.CLOSED, "report"): S.REPORTED,  # a new version waits for its own acknowledgement
+    (S.REPORTED, "lose-study"): S.ORDERED,  # its report was withdrawn: it is another patient's study
+    (S.CLOSED, "lose-study"): S.ORDERED,
     (S.REPORTED, "acknowledge"): S.CLOSED,
     (S.CLOSED, "acknowledge"): S.CLOSED,
     (S.ORDERED, "recognise"): S.RECOGNISED,
@@ -264,7 +266,7 @@ def likely_orders(
                     bool(study.accession_number) and order.accession_number == study.accession_number,
                 ),
                 ("patient-id", order.patient_pk == study.patient_pk),
-                ("name", _same_name(order.patient.name, patient.name)),
+                ("name", same_name(order.patient.name, patient.name)),
                 ("birth-date", bool(patient.birth_date) and order.patient.birth_date == patient.birth_date),
                 ("sex", bool(patient.sex) and order.patient.sex == patient.sex),
                 ("modality", order.modality == study.modality),
@@ -341,7 +343,7 @@ def _new_accession_number(session: Session, issuer: str, now: datetime) -> str:
             return number
 
 
-def _same_name(one: str, other: str) -> bool:
+def same_name(one: str, other: str) -> bool:
     ours = {group.replace("^", "").lower() for group in one.split("=") if group.strip("^ ")}
     theirs = {group.replace("^", "").lower() for group in other.split("=") if group.strip("^ ")}
     return bool(ours & theirs)

@@ -171,6 +171,17 @@ def report_of_task(session: Session, task: ReadingTask, *, now: datetime) -> Dia
     return report
 
 
+def draft_for(session: Session, task: ReadingTask, order: ServiceRequest) -> int | None:
+    """What was written for a task that was cancelled, and signed by nobody, goes on under another order."""
+    report = session.get(DiagnosticReport, task.report_id) if task.report_id is not None else None
+    if report is None or report.current_version is not None:
+        return None
+    report.service_request_id = order.id
+    session.flush()
+    session.refresh(report, ["service_request"])
+    return report.id
+
+
 def keep_draft(session: Session, task_id: int, draft: Draft, *, by: Who, fence: int, now: datetime) -> int:
     """Autosave; the new revision. Raises StaleFence: nothing is written, the words stay with the typist."""
     task = held(session, task_id, by=by, fence=fence, now=now)

@@ -3,6 +3,7 @@
 from storage import (
     audit,
     changes,
+    corrections,
     device_figures,
     faults,
     imaging,
@@ -34,6 +35,7 @@ __all__ = [
     "assignment",
     "audit",
     "changes",
+    "corrections",
     "critical_results",
     "device_figures",
     "faults",

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from reading_portal.ecg_paper import ecg_svg
 from reading_portal.pages.first_frame import first_frame
-from reading_portal.places import Unreadable
 from reading_portal.rendering import CannotRender
 from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, header_of
 from reading_portal.waveforms import read_ecg
 from storage.objects import ObjectMissing, ObjectStore
+from storage.places import Unreadable
 from worklist.people import Who
 from worklist.problems import Missing
 

@@ -9,6 +9,7 @@ from reading_portal.pages.first_picture import bundle, first_picture
 from reading_portal.pages.visit import Looking
 from reading_portal.viewing import note_view
 from storage.imaging import Study
+from worklist.corrections import may_correct
 from worklist.orders import ServiceRequest
 from worklist.people import Role, visible_to
 from worklist.problems import Missing
@@ -47,6 +48,7 @@ def show_study(visit: Looking, objects: Objects, database: TheDatabase, study_in
         report=report,
         picture=picture,
         bundle=bundle(picture.kind),
+        may_correct=may_correct(visit.who, study),
         may_read=visit.who.has(Role.READER, Role.REVIEWER),
     )
     note_view(database, visit.who, study_instance_uid, now=visit.now)

@@ -13,7 +13,6 @@ from reading_portal.ecg_paper import ecg_svg
 from reading_portal.frames import FrameTable, NoSuchFrame, StoredPixels, read_frame
 from reading_portal.image_format import number_in
 from reading_portal.negotiation import best_media_type
-from reading_portal.places import Unreadable
 from reading_portal.rendering import (
     JPEG,
     PNG,
@@ -27,6 +26,7 @@ from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, full
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid
 from reading_portal.waveforms import read_ecg
 from storage.indexing import ABOUT_IMAGES
+from storage.places import Unreadable
 
 router = APIRouter()
 

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 from reading_portal.dependencies import CurrentPractitioner, database_of, now_of, objects_of
 from reading_portal.frames import FrameTable, NoSuchFrame, StoredPixels
 from reading_portal.multipart import MultipartWriter
-from reading_portal.places import Unreadable
 from reading_portal.retrieval import StoredInstance, pixels_of
 from reading_portal.viewing import note_view
 from storage.audit import Act
 from storage.database import Database
 from storage.objects import ObjectStore
+from storage.places import Unreadable
 from worklist.people import Who
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]

@@ -16,18 +16,29 @@ from reading_portal.dicom_json import bulk_path, dumps, metadata
 from reading_portal.frames import FLOAT_PIXELS, PIXEL_DATA, NoSuchFrame, read_frame
 from reading_portal.multipart import CHUNK, MultipartWriter, OutgoingPart
 from reading_portal.negotiation import best_media_type, choices
-from reading_portal.places import Dataset, Place, Unreadable, locate
 from reading_portal.recoding import OCTETS, choose_encoding, is_recodable, recode
-from reading_portal.retrieval import StoredInstance, dataset_of, find_visible, has_bulk, header_of, headers_of
+from reading_portal.retrieval import (
+    StoredInstance,
+    composed_of,
+    dataset_of,
+    find_visible,
+    has_bulk,
+    header_of,
+    headers_of,
+)
 from reading_portal.routes.dicomweb_request import FOR_EVER, Ask, Asked, Uid, address, json_answer, multipart
 from storage.audit import Act
+from storage.composing import Composed
 from storage.objects import ObjectStore
+from storage.part10 import meta_bytes
+from storage.places import Dataset, Place, Unreadable, locate
 
 router = APIRouter()
 
 FrameList = Annotated[str, Path(pattern=r"^[0-9]{1,6}(,[0-9]{1,6})*$", max_length=20_000)]
 DICOM = "application/dicom"
 PREAMBLE = 128
+AE_TITLE = "READINGCENTER"  # whose hands a corrected object comes from (PS3.10 7.1)
 FEW_FRAMES = 4
 # Bytes that are swapped together when a value was big endian (PS3.5 7.3).
 WORDS = {
@@ -48,19 +59,19 @@ WORDS = {
 
 @router.get("/studies/{study}")
 def retrieve_study(study: Uid, ask: Ask) -> Response:
-    """All instances, as they were sent."""
+    """All instances: as they were sent, or with what has been corrected since."""
     return _instances(ask, study)
 
 
 @router.get("/studies/{study}/series/{series}")
 def retrieve_series(study: Uid, series: Uid, ask: Ask) -> Response:
-    """The instances of a series, as they were sent."""
+    """The instances of a series: as they were sent, or with what has been corrected since."""
     return _instances(ask, study, series)
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}")
 def retrieve_instance(study: Uid, series: Uid, instance: Uid, ask: Ask) -> Response:
-    """One instance, as it was sent: multipart, or alone where Accept says `application/dicom`."""
+    """One instance, likewise: multipart, or alone where Accept says `application/dicom`."""
     return _instances(ask, study, series, instance)
 
 
@@ -101,7 +112,7 @@ def retrieve_frames(study: Uid, series: Uid, instance: Uid, frames: FrameList, a
     ask.note(study)
 
     digest = hashlib.sha256(f"{frames} {encoding}".encode()).hexdigest()[:16]
-    headers = {"ETag": f'"{one.tag}-{digest}"', "Cache-Control": FOR_EVER, "Vary": "Accept"}
+    headers = {"ETag": f'"{one.stored_tag}-{digest}"', "Cache-Control": FOR_EVER, "Vary": "Accept"}
     if ask.has(headers["ETag"]):
         return Response(status_code=304, headers=headers)
 
@@ -153,11 +164,29 @@ def retrieve_bulk(
 
 
 def part10(objects: ObjectStore, instance: StoredInstance) -> Iterator[bytes]:
-    """The stored object in pieces, its preamble zeroed: a DICOM file may be a program (CVE-2019-11687)."""
+    """The object as it leaves, in pieces, its preamble zeroed: a file may be a program (CVE-2019-11687)."""
+    composed = composed_of(objects, instance)
+    if composed is not None:
+        yield from _corrected(instance, composed)
+        return
     yield bytes(PREAMBLE)
     with objects.open_range(instance.object_key, PREAMBLE) as stream:
         while chunk := stream.read(CHUNK):
             yield chunk
+
+
+def _corrected(instance: StoredInstance, composed: Composed) -> Iterator[bytes]:
+    with composed:
+        yield _meta(instance)
+        while chunk := composed.read(CHUNK):
+            yield chunk
+
+
+def _meta(instance: StoredInstance) -> bytes:
+    # Not the stored one: it describes the dataset as it was sent.
+    return meta_bytes(
+        instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid, AE_TITLE
+    )
 
 
 def _instances(ask: Asked, study: str, series: str | None = None, instance: str | None = None) -> Response:
@@ -175,21 +204,35 @@ def _instances(ask: Asked, study: str, series: str | None = None, instance: str 
             raise HTTPException(406, "nothing here is stored in the transfer syntax asked for")
     ask.note(study, Act.EXPORT, "retrieve")
     if is_one and not wanted[0].is_multipart and wanted[0].media_type == DICOM:
-        one = found[0]
-        headers = {
-            "Content-Length": str(one.size),
-            "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"',
-            "Cache-Control": FOR_EVER,
-            "ETag": f'"{one.tag}"',
-        }
-        return StreamingResponse(part10(ask.objects, one), media_type=DICOM, headers=headers)
+        return _alone(ask, found[0])
     parts = [
         OutgoingPart(
-            f"{DICOM}; transfer-syntax={one.transfer_syntax_uid}", one.size, part10(ask.objects, one)
+            f"{DICOM}; transfer-syntax={one.transfer_syntax_uid}",
+            one.size if one.overlay is None else None,  # what is corrected is composed when its turn comes
+            part10(ask.objects, one),
         )
         for one in found
     ]
     return multipart(MultipartWriter(parts), DICOM)
+
+
+def _alone(ask: Asked, one: StoredInstance) -> Response:
+    headers = {
+        "Content-Disposition": f'attachment; filename="{one.sop_instance_uid}.dcm"',
+        "Cache-Control": "private, no-cache",  # it may be corrected
+        "ETag": f'"{one.tag}"',
+    }
+    if ask.has(headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    try:
+        composed = composed_of(ask.objects, one)
+    except Unreadable as error:
+        raise HTTPException(422, str(error)) from error
+    if composed is None:
+        headers["Content-Length"] = str(one.size)
+        return StreamingResponse(part10(ask.objects, one), media_type=DICOM, headers=headers)
+    headers["Content-Length"] = str(len(_meta(one)) + composed.length)
+    return StreamingResponse(_corrected(one, composed), media_type=DICOM, headers=headers)
 
 
 def _metadata(ask: Asked, study: str, series: str | None = None, instance: str | None = None) -> Response:

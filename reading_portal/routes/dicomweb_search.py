@@ -13,10 +13,12 @@ from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.viewing import note_query
 from storage.answers import find
 from storage.audit import Act
+from storage.corrections import overlays
 from storage.imaging import Instance, Series, Study
 from storage.instance_headers import PLACE, HeaderPlace, attributes_of
 from storage.matching import ATTRIBUTES, Level
 from storage.objects import ObjectStore
+from storage.overlays import overlaid
 from storage.ranges import BadKey
 from worklist.people import visible_to
 
@@ -132,8 +134,11 @@ def _include(
     uids = [row[uid]["Value"][0] for row in rows if row.get(uid, {}).get("Value")]
     headers: dict[str, dict[str, Any]] = {}
     for start in range(0, len(uids), 500):
-        for name, header, *place in session.execute(statement(uids[start : start + 500])):
-            headers[name] = header if header is not None else attributes_of(objects, HeaderPlace(*place))
+        found = session.execute(statement(uids[start : start + 500])).all()
+        laid = overlays(session, {series_pk for _, series_pk, *_ in found})
+        for name, series_pk, header, *place in found:
+            kept = header if header is not None else attributes_of(objects, HeaderPlace(*place))
+            headers[name] = overlaid(kept, laid.get(series_pk))
     for row in rows:
         header = headers.get(row.get(uid, {}).get("Value", [""])[0], {})
         for tag, element in header.items():
@@ -151,7 +156,7 @@ def _first_of_studies(uids: list[str]) -> Select[Any]:
         .subquery()
     )
     return (
-        select(Study.study_instance_uid, Instance.header, *PLACE)
+        select(Study.study_instance_uid, Series.id, Instance.header, *PLACE)
         .join(newest, newest.c.id == Instance.id)
         .join(Series, Series.id == Instance.series_pk)
         .join(Study, Study.id == Series.study_pk)
@@ -167,15 +172,19 @@ def _first_of_series(uids: list[str]) -> Select[Any]:
         .subquery()
     )
     return (
-        select(Series.series_instance_uid, Instance.header, *PLACE)
+        select(Series.series_instance_uid, Series.id, Instance.header, *PLACE)
         .join(newest, newest.c.id == Instance.id)
         .join(Series, Series.id == Instance.series_pk)
+        .join(Study, Study.id == Series.study_pk)
     )
 
 
 def _instances_by_uid(uids: list[str]) -> Select[Any]:
-    return select(Instance.sop_instance_uid, Instance.header, *PLACE).where(
-        Instance.sop_instance_uid.in_(uids)
+    return (
+        select(Instance.sop_instance_uid, Series.id, Instance.header, *PLACE)
+        .join(Series, Series.id == Instance.series_pk)
+        .join(Study, Study.id == Series.study_pk)
+        .where(Instance.sop_instance_uid.in_(uids))
     )
 
 

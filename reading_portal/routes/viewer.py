@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from reading_portal.decoding import CannotRender
 from reading_portal.dicom_json import dumps, text
 from reading_portal.manifest import series_and_documents, study_facts, with_palette
-from reading_portal.places import Unreadable
 from reading_portal.retrieval import Recent, StoredInstance, bulk_of, find_visible, header_of, headers_of
 from reading_portal.routes.dicomweb_request import Ask, Asked, Uid, json_answer
 from reading_portal.waveforms import ecg_json, read_ecg
 from storage.imaging import Study
+from storage.places import Unreadable
 from worklist.other_exams import other_exams
 from worklist.people import visible_to
 from worklist.policy import read_policy
@@ -40,7 +40,8 @@ def _manifest(session: Session, ask: Asked, study: str) -> dict[str, Any]:
     found = find_visible(session, ask.who, study)
     row = _study(session, ask, study)
     # Instances are only added, so their number and the newest of them say whether anything came.
-    key = (found[0].object_key, len(found), max(one.id for one in found))
+    corrected = frozenset((one.series_pk, one.tag) for one in found if one.overlay is not None)
+    key = (found[0].object_key, len(found), max(one.id for one in found), found[0].text_charset, corrected)
 
     def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         headers = headers_of(session, ask.objects, found)

@@ -22,7 +22,6 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.command_set import read_command, response
 from dicom_node.gatekeeper import titles
-from dicom_node.identifiers import encode
 from dicom_node.line import Line, PeerGone
 from dicom_node.messages import Messages
 from dicom_node.own_proposal import association_request, plans_for, read_acceptance
@@ -30,6 +29,7 @@ from dicom_node.proposal import acceptance, agree, read_storage_proposal
 from storage import charsets
 from storage.attributes import encoding_of, to_dicom_json
 from storage.elements import EXPLICIT_BIG, IMPLICIT_LITTLE, walk
+from storage.encoding import encode
 from storage.headers import Header, read_header, scan_header
 from storage.part10 import meta_bytes, read_meta
 from storage.rejections import InstanceRejected

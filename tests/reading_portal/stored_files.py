@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from reading_portal.frames import StoredPixels, describe_pixels, find_frames, read_frame
 from reading_portal.grayscale import Window
 from reading_portal.part10 import read_meta
-from reading_portal.places import locate, open_dataset
 from reading_portal.rendering import draw_frame
 from storage.headers import Header, read_header
 from storage.objects import FolderStore, new_key
+from storage.places import locate, open_dataset
 
 
 @dataclass

@@ -18,8 +18,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, generate_uid
 from reading_portal.decoding import codestream_size
 from reading_portal.frames import NoSuchFrame
 from reading_portal.grayscale import LINEAR, LINEAR_EXACT, SIGMOID, Window
-from reading_portal.places import Unreadable
 from reading_portal.rendering import CannotRender, Viewport, parse_viewport, parse_window, render_frame
+from storage.places import Unreadable
 from storage.rejections import InstanceRejected
 from tests.corpora import ROOT, corpus_files
 from tests.reading_portal.dicomweb_objects import a_gradient, an_image

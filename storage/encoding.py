@@ -1,4 +1,4 @@
-"""DICOM JSON → the bytes of a dataset, in the encoding and character set that the asking device can read."""
+"""DICOM JSON → the bytes of a dataset, in the encoding and character set that whoever gets it can read."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def encode(
     if any(_needs_charset(element) for element in attributes.values()):
         terms = ["", charset] if charset.startswith("ISO 2022") else [charset]
         attributes = {**attributes, SPECIFIC_CHARACTER_SET: {"vr": "CS", "Value": terms}}
-    return _encode(attributes, charset, is_implicit, ">" if is_big_endian else "<")
+    return encode_elements(attributes, charset, is_implicit, ">" if is_big_endian else "<")
 
 
-def _encode(attributes: Mapping[str, Any], charset: str, is_implicit: bool, order: str) -> bytes:
+def encode_elements(attributes: Mapping[str, Any], charset: str, is_implicit: bool, order: str) -> bytes:
+    """Elements in order, of a dataset that says elsewhere what its text is written in; `order` for struct."""
     pieces: list[bytes] = []
     for tag, element in sorted(attributes.items()):
         vr = element["vr"]
@@ -63,7 +64,7 @@ def _value(vr: str, element: Mapping[str, Any], charset: str, is_implicit: bool,
     if vr == "SQ":
         items = []
         for item in values:
-            raw = _encode(item, charset, is_implicit, order)
+            raw = encode_elements(item, charset, is_implicit, order)
             items.append(struct.pack(order + "HHL", ITEM >> 16, ITEM % 65536, len(raw)) + raw)
         return b"".join(items)
     if vr in BINARY:

@@ -8,9 +8,9 @@ import pytest
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 
-from dicom_node.identifiers import encode
 from storage.attributes import encoding_of, to_dicom_json
 from storage.elements import walk
+from storage.encoding import encode
 
 ATTRIBUTES = {
     "00100010": {"vr": "PN", "Value": [{"Alphabetic": "ZHANG^SAN", "Ideographic": "张^三"}]},

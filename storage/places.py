@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -33,6 +34,13 @@ class Dataset(Protocol):
         """Up to `length` bytes; fewer where the dataset ends."""
 
 
+class OpenDataset(Dataset, Protocol):
+    """One that somebody closes."""
+
+    def close(self) -> None:
+        """No more is read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A value: where it begins, how long it is (None when it is encapsulated), and how it is written."""
@@ -41,6 +49,18 @@ class Place:
     length: int | None
     vr: str
     is_big_endian: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A data element: where it begins, where its value, and where what follows it; `length` as it is said."""
+
+    tag: int
+    vr: str  # empty in implicit encodings
+    begin: int
+    value_at: int
+    length: int
+    end: int
 
 
 class StoredDataset:
@@ -83,24 +103,30 @@ class StoredDataset:
         return data
 
 
-class InflatedDataset:
-    """A deflated dataset (PS3.5 A.5), unfolded once under a limit."""
+class BytesDataset:
+    """A dataset in memory."""
 
-    def __init__(self, raw: bytes) -> None:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            self._data = inflater.decompress(raw, MAX_INFLATED)
-        except zlib.error:
-            raise Unreadable("the deflated dataset cannot be inflated") from None
-        if inflater.unconsumed_tail:
-            raise Unreadable("the deflated dataset unfolds beyond every measure")
-        self.length = len(self._data)
+    def __init__(self, data: bytes) -> None:
+        self._data, self.length = data, len(data)
 
     def read(self, at: int, length: int) -> bytes:
         return self._data[at : at + length]
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class InflatedDataset(BytesDataset):
+    """A deflated dataset (PS3.5 A.5), unfolded once under a limit."""
+
+    def __init__(self, raw: bytes) -> None:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            super().__init__(inflater.decompress(raw, MAX_INFLATED))
+        except zlib.error:
+            raise Unreadable("the deflated dataset cannot be inflated") from None
+        if inflater.unconsumed_tail:
+            raise Unreadable("the deflated dataset unfolds beyond every measure")
 
 
 def open_dataset(
@@ -118,7 +144,7 @@ def locate(dataset: Dataset, transfer_syntax_uid: str, path: tuple[int, ...]) ->
 
     Raises Unreadable where lengths do not fit.
     """
-    walk = _Walk(dataset, transfer_syntax_uid)
+    walk = Walk(dataset, transfer_syntax_uid)
     at, end, explicit = 0, dataset.length, walk.is_explicit
     for depth in range(0, len(path), 2):
         found = walk.find(at, end, explicit, path[depth])
@@ -135,7 +161,7 @@ def locate(dataset: Dataset, transfer_syntax_uid: str, path: tuple[int, ...]) ->
     return None
 
 
-class _Walk:
+class Walk:
     """Stepping through one dataset; counts its steps, so that a hostile one ends."""
 
     def __init__(self, dataset: Dataset, transfer_syntax_uid: str) -> None:
@@ -149,6 +175,26 @@ class _Walk:
         first = dataset.read(0, 6)[4:6]
         said_explicit = transfer_syntax_uid != IMPLICIT_LITTLE
         self.is_explicit = first in _LONG | _SHORT or (said_explicit and first.isalpha())
+
+    def elements(self, at: int, end: int, explicit: bool) -> Iterator[Span]:
+        """The elements of one level, in the order in which they stand, up to a delimiter."""
+        while at + 8 <= end:
+            tag, vr, value_at, length = self._element(at, explicit)
+            if tag in (ITEM_END, SEQUENCE_END):
+                return
+            after = self._after(value_at, length, explicit and vr != "UN", end, vr, 0)
+            yield Span(tag, vr, at, value_at, length, after)
+            at = after
+
+    def items(self, span: Span, explicit: bool) -> Iterator[tuple[int, int]]:
+        """Begin and end of what each item of a sequence holds; a delimiter may stand at the end."""
+        at = span.value_at
+        while at + 8 <= span.end:
+            tag, _, value_at, length = self._element(at, explicit)
+            if tag != ITEM:
+                return
+            at = self._after_item(value_at, length, explicit, span.end, 0)
+            yield value_at, at
 
     def find(self, at: int, end: int, explicit: bool, wanted: int) -> tuple[str, int, int] | None:
         """VR, position and length of the value of `wanted` among the elements from `at`."""
@@ -193,6 +239,9 @@ class _Walk:
             if len(long) < 4:
                 raise Unreadable("the dataset ends inside a data element")
             return tag, raw.decode(), at + 12, self._long(long)[0]
+        if raw == b"  ":
+            # GE's screen saves write a VR of two spaces before a length of two bytes.
+            return tag, "", at + 8, self._short(head[6:8])[0]
         return tag, "", at + 8, length
 
     def _after(self, at: int, length: int, explicit: bool, end: int, vr: str, depth: int) -> int:

@@ -14,7 +14,7 @@ from storage.imaging import ArrivalState, Study
 from storage.instance_lists import InstanceList
 from worklist.announcements import announce
 from worklist.commitment_lists import find_studies
-from worklist.completeness import Facts, count, facts_of, judge, recount
+from worklist.completeness import PATIENCE, Facts, count, facts_of, judge, recount
 from worklist.orders import OPEN, OrderState, ServiceRequest, find_by_accession, move_order
 from worklist.people import Role, Who, must_have, visible_to
 from worklist.problems import Missing, Unacceptable, WrongState
@@ -36,7 +36,11 @@ def settle_studies(session: Session, *, now: datetime, quiet: timedelta) -> int:
     )
     settled = 0
     for study in receiving:
+        # What is known to lack something waits; an image or a word that changes that is noticed at once.
+        if study.missing_instances and quiet < now - study.last_instance_at < quiet * PATIENCE:
+            continue
         facts = facts_of(session, study)
+        count(session, study, facts)
         proof = judge(facts, last_instance_at=study.last_instance_at, now=now, quiet=quiet)
         if proof is not None:
             settle(session, study, proof, now=now, facts=facts)

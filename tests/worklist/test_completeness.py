@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.database import utc_now
+from storage.healing import index_found, read_found
 from storage.imaging import ArrivalState, Instance, Origin, Study
+from storage.instance_lists import InstanceList
 from storage.institutions import find_application_entity
 from storage.uids import new_uid
 from tests.builders import a_dataset, a_manifest, an_order, keep
@@ -237,6 +239,23 @@ def test_an_image_beyond_the_manifest_is_only_presumed_to_be_the_last(devices):
     assert devices.counts() == (1, 0, 2)
 
 
+def test_a_manifest_whose_rows_were_lost_lists_again_when_its_object_is_found(quick):
+    one, two = quick.images(2)
+    quick.send(one)
+    uid = quick.send_manifest([one, two])
+    with quick.database.transaction() as session:
+        document = session.scalar(select(Instance).where(Instance.sop_instance_uid == uid))
+        key = document.object_key
+        session.execute(delete(InstanceList))
+        session.delete(document)
+
+    found = read_found(quick.objects, key)
+    assert index_found(quick.database, found)
+
+    assert quick.settle(later=AGES) == Proof.INCOMPLETE
+    assert quick.counts() == (2, 1, 1)
+
+
 def test_another_key_object_document_is_a_document_like_others(devices):
     (one,) = devices.images(1)
     devices.send(one)
@@ -370,8 +389,6 @@ def test_the_same_request_twice_is_one_list(devices):
     devices.commit(one, two, key="T01_CT:1.2.3:abc")
 
     with devices.database.reading() as session:
-        from storage.instance_lists import InstanceList
-
         assert len(session.scalars(select(InstanceList)).all()) == 1
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from storage import linking
@@ -223,8 +223,8 @@ def _are_decidable(
 ) -> ColumnElement[bool]:
     if person.has(Role.DIRECTOR):
         return true()
-    own = select(Patient.id).where(decidable(person))
-    return and_(first.in_(own), second.in_(own))
+    # Asked of each pair, by its key: SQLite would read all patients of the institution for an IN.
+    return and_(*(exists().where(Patient.id == key, decidable(person)) for key in (first, second)))
 
 
 def _found_by(search: str) -> ColumnElement[bool]:

@@ -11,8 +11,9 @@ from storage.database import Database, utc_now
 from storage.imaging import Patient, Study
 from storage.objects import ObjectStore
 from storage.proposals import compare_patients
-from tests.builders import ZHANG, Exam, an_exam, an_order
+from tests.builders import ZHANG, Exam, a_dataset, an_exam, an_order, keep
 from tests.cast import person
+from tests.signing import sign
 from worklist.other_exams import other_exams
 from worklist.persons import (
     count_studies,
@@ -130,6 +131,23 @@ def test_a_link_lets_the_clinician_recognise_the_exam_and_only_then_see_it(
         recognise(session, row, candidate=here.study_instance_uid, decision="accept", **words)
     there = an_exam(database, objects, institution="T02", by="he", patient=AT_BAISHUI)
     assert here.study_instance_uid in priors(database, there, "he")  # linked, and allowed
+
+
+def test_a_report_is_compared_only_with_what_its_author_may_see(
+    database: Database, objects: ObjectStore
+) -> None:
+    """Baishui lets the county read CT, and no ECG."""
+    for modality in ("CT", "ECG"):
+        dataset = a_dataset(modality=modality)
+        dataset.StudyDate = "20190301"
+        keep(database, objects, dataset, ae_title=f"T02_{modality}", institution="T02")
+    exams = [an_exam(database, objects, modality=modality) for modality in ("CT", "ECG")]
+    decided(database, patient(database, "T01"), patient(database, "T02"))
+
+    ct, ecg = (sign(database, objects, exam.task_id, "chen") for exam in exams)
+
+    assert ct.content["comparison"].startswith("2019-03-01")
+    assert ecg.content["comparison"] == ""
 
 
 def test_a_checked_resident_id_shows_a_candidate_until_somebody_says_that_it_is_another_person(

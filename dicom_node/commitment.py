@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dicom_node import outgoing
@@ -45,7 +45,7 @@ from storage.attributes import values_of
 from storage.audit import Act
 from storage.conflicts import is_disputed
 from storage.database import Database, utc_now
-from storage.imaging import Instance, Study
+from storage.imaging import Instance, QuarantinedInstance, Study
 from storage.instances import find_instance, is_kept
 from storage.institutions import ApplicationEntity, Service, find_application_entity
 from storage.jobs import Job
@@ -283,11 +283,13 @@ def _outcome(
 
 
 def _is_any_absent(session: Session, references: list[list[str]]) -> bool:
+    """Whether any has neither been kept nor kept aside: it may still be on its way."""
     uids = sorted({sop_instance_uid for _, sop_instance_uid in references})
     for start in range(0, len(uids), 500):
-        some = uids[start : start + 500]
-        here = select(func.count()).select_from(Instance).where(Instance.sop_instance_uid.in_(some))
-        if session.scalar(here) != len(some):
+        some = set(uids[start : start + 500])
+        for column in (Instance.sop_instance_uid, QuarantinedInstance.sop_instance_uid):
+            some.difference_update(session.scalars(select(column).where(column.in_(some))))
+        if some:
             return True
     return False
 

@@ -112,11 +112,19 @@ def _portal(settings: Settings, database: Database, objects: ObjectStore, _stop:
 
 def _worker(settings: Settings, database: Database, objects: ObjectStore, stop: threading.Event) -> None:
     from dicom_node.deliveries import handlers
+    from storage.retention import Sweep
+    from storage.scrub import Scrub
     from worklist import conflicts, worker
+    from worklist.holdings import HOLDINGS
 
     logger.info("working")
     jobs = handlers(database, objects, settings) | conflicts.handlers(database, objects)
-    worker.run(worker.duties(database, objects, jobs), stop)
+    # Last, because nobody waits for them.
+    upkeep: list[worker.Duty] = [
+        Scrub(database, objects, HOLDINGS, rate=settings.scrub_rate * 1e6),
+        Sweep(database, objects, HOLDINGS),
+    ]
+    worker.run([*worker.duties(database, objects, jobs), *upkeep], stop)
 
 
 ROLES: dict[str, Serve] = {"node": _node, "portal": _portal, "worker": _worker}

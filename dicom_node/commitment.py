@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ from storage.institutions import ApplicationEntity, Service, find_application_en
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.settings import Settings
+from storage.sound import SoundObjects
 from storage.uids import is_uid
 from worklist.commitment_lists import note_commitment
 from worklist.people import visible_to_device
@@ -139,6 +140,7 @@ class Outcome:
 
     committed: list[Dataset]
     failed: list[Dataset]
+    doubted: list[str] = field(default_factory=list)  # keys of objects that were read and are not as kept
 
     @property
     def event_type(self) -> int:
@@ -156,7 +158,7 @@ class Outcome:
         return information
 
 
-def report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
+def report(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:
     """N-EVENT-REPORT on an association of our own: what is kept, re-read and matching, and what is not."""
     title = str(job.payload["ae_title"])
     with database.reading() as session:
@@ -167,6 +169,7 @@ def report(database: Database, objects: ObjectStore, settings: Settings, job: Jo
             raise NotHeard("some of the instances may still be on their way")
         outcome = _outcome(session, objects, device, job.payload["references"])
         session.expunge_all()
+    _mark(objects, outcome)
     proposals = [(STORAGE_COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])]
     with outgoing.associated(settings, device, proposals, as_scp_of=[STORAGE_COMMITMENT]) as association:
         answer, _ = association.send_n_event_report(
@@ -221,13 +224,14 @@ def _told_here(node: Node, exchange: Exchange, job: Job) -> Outcome | None:
         with node.database.reading() as session:
             outcome = _outcome(
                 session,
-                node.objects,
+                node.sound,
                 exchange.device,
                 job.payload["references"],
                 is_wanted=lambda: association.is_established,
             )
     except NotHeard:
         return None
+    _mark(node.sound, outcome)
     answers: list[bool] = []
     done = threading.Event()
 
@@ -272,7 +276,7 @@ def _outcome(
     for sop_class_uid, sop_instance_uid in references:
         if not is_wanted():
             raise NotHeard("the association has ended")
-        reason = _failure(session, objects, device, sop_class_uid, sop_instance_uid)
+        reason = _failure(session, objects, device, sop_class_uid, sop_instance_uid, doubted=outcome.doubted)
         reference = Dataset()
         reference.ReferencedSOPClassUID = sop_class_uid
         reference.ReferencedSOPInstanceUID = sop_instance_uid
@@ -294,6 +298,12 @@ def _is_any_absent(session: Session, references: list[list[str]]) -> bool:
     return False
 
 
+def _mark(objects: SoundObjects, outcome: Outcome) -> None:
+    """Before the device hears that we do not commit: when it sends again, good bytes replace the damaged."""
+    for key in outcome.doubted:
+        objects.doubt(key)
+
+
 def _note(session: Session, job: Job, outcome: Outcome) -> None:
     audit.record(
         session,
@@ -312,6 +322,8 @@ def _failure(
     device: ApplicationEntity,
     sop_class_uid: str,
     sop_instance_uid: str,
+    *,
+    doubted: list[str],
 ) -> int | None:
     """Why we do not commit to this instance (PS3.3 C.14.1.1); None where we do."""
     # Other bytes of the same name came from this device: it must keep its copy until a person has decided.
@@ -330,5 +342,6 @@ def _failure(
     if instance.sop_class_uid != sop_class_uid:
         return CLASS_INSTANCE_CONFLICT
     if not is_kept(session, objects, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid):
+        doubted.append(instance.object_key)
         return int(Status.PROCESSING_FAILURE)
     return None

@@ -32,7 +32,9 @@ from storage.institutions import ApplicationEntity, find_application_entity
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.settings import Settings
+from storage.sound import SoundObjects
 from worklist import announcements, device_tests
+from worklist.holdings import HOLDINGS
 from worklist.report_content import content_of
 from worklist.reports import DiagnosticReport, ReportVersion
 from worklist.worker import PermanentFailure
@@ -57,16 +59,17 @@ def handlers(
     database: Database, objects: ObjectStore, settings: Settings
 ) -> dict[str, Callable[[Job], None]]:
     """The kinds of job that this door does, for the worker."""
+    sound = SoundObjects(database, objects, HOLDINGS)
     return {
-        "archive-report": partial(archive_report, database, objects, settings),
-        "deliver-report": partial(deliver_report, database, objects, settings),
+        "archive-report": partial(archive_report, database, sound, settings),
+        "deliver-report": partial(deliver_report, database, sound, settings),
         device_tests.JOB: partial(device_test.test, database, settings),
         announcements.JOB: partial(availability.notify, database, settings),
-        commitment.JOB: partial(commitment.report, database, objects, settings),
+        commitment.JOB: partial(commitment.report, database, sound, settings),
     }
 
 
-def archive_report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
+def archive_report(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:
     """Keep the report's objects in its own study; they are ours and do not reopen it."""
     travelling = _travelling(database, objects, job)
     sender = Sender(settings.ae_title, travelling.institution_code)
@@ -86,7 +89,7 @@ def archive_report(database: Database, objects: ObjectStore, settings: Settings,
             raise PermanentFailure(f"the archive has another object in its place: {kept.reason}")
 
 
-def deliver_report(database: Database, objects: ObjectStore, settings: Settings, job: Job) -> None:
+def deliver_report(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:
     """C-STORE the report's objects to the institution's receiver. Raises to be tried again."""
     # Kept first: a receiver may send on what it gets, and then we must know our own again.
     with contextlib.suppress(PermanentFailure):  # who has taken its place there does not hinder the delivery
@@ -123,7 +126,7 @@ def _departing(dataset: Dataset) -> Departing:
     )
 
 
-def _travelling(database: Database, objects: ObjectStore, job: Job) -> Travelling:
+def _travelling(database: Database, objects: SoundObjects, job: Job) -> Travelling:
     with database.reading() as session:
         version = session.scalar(
             select(ReportVersion).where(
@@ -137,7 +140,7 @@ def _travelling(database: Database, objects: ObjectStore, job: Job) -> Travellin
         study = report.study
         artefact = ReportArtefact(
             content=content_of(version.content),
-            pdf=objects.get(version.pdf_key),
+            pdf=objects.document(version.pdf_key, version.pdf_sha256),
             issued_at=version.signed_at,
             study=_facts(study, study.patient),
             evidence=_evidence(session, study),

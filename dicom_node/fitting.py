@@ -7,13 +7,15 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
+from blake3 import blake3
 from pydicom import dcmread
 from pydicom.uid import UID
 
 from dicom_node.contexts import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicom_node.proposal import Agreed
-from storage.objects import ObjectStore, filled
+from storage.objects import filled
 from storage.part10 import meta_bytes
+from storage.sound import ObjectDamaged, SoundObjects
 from storage.windows import DEFLATED
 
 NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG}
@@ -49,19 +51,31 @@ class Departing(NamedTuple):
 
 
 class StoredDataset:
-    """As it was sent to us: what stands in an object behind preamble and meta information."""
+    """As it was sent to us: what stands in an object behind preamble and meta information.
 
-    def __init__(self, objects: ObjectStore, key: str, offset: int, length: int) -> None:
+    It is hashed on its way, and the last piece of what has changed is not given: ObjectDamaged.
+    """
+
+    def __init__(self, objects: SoundObjects, key: str, offset: int, length: int, digest: str) -> None:
         self.length = length
         self._objects, self._key, self._offset = objects, key, offset
         self._stream: BinaryIO | None = None  # of one that is read in several goes
+        self._expected, self._found, self._read = digest, blake3(), 0
 
     def read_into(self, pieces: Sequence[memoryview]) -> int:
-        if self._stream is None:
-            if sum(map(len, pieces)) == self.length:
-                return self._objects.read_into(self._key, self._offset, pieces)
-            self._stream = self._objects.open_range(self._key, self._offset)
-        return filled(pieces, self._stream)
+        if self._stream is None and sum(map(len, pieces)) == self.length:
+            got = self._objects.read_into(self._key, self._offset, pieces)
+        else:
+            if self._stream is None:
+                self._stream = self._objects.open_range(self._key, self._offset)
+            got = filled(pieces, self._stream)
+        for piece in pieces:
+            self._found.update(piece)
+        self._read += got
+        if self._read == self.length and self._found.hexdigest() != self._expected:
+            self._objects.doubt(self._key)
+            raise ObjectDamaged(self._key)
+        return got
 
     def close(self) -> None:
         if self._stream is not None:

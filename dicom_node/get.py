@@ -35,4 +35,4 @@ def get(node: Node, exchange: Exchange) -> None:
         finally:
             user.close()
 
-    perform(exchange, wanted, node.objects, work)
+    perform(exchange, wanted, node.sound, work)

@@ -17,8 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from sqlalchemy.orm import Session
 
+from storage import faults, rounds
 from storage.device_figures import EDGES
+from storage.scrub import ROUND as SCRUB
 from storage.spool import SpoolFirst
+from storage.unclaimed import count_unclaimed
 from worklist.device_queues import device_queues
 from worklist.devices import last_seen
 
@@ -120,6 +123,26 @@ class Figures:
             ("quarantined", "Objects kept aside that wait for a decision", queues.kept_aside),
         ):
             yield _by_ae(f"reading_node_{name}", text, numbers)
+        yield _gauge(
+            "reading_node_damaged_objects",
+            "Stored objects that are missing or have changed, and are given to nobody",
+            (),
+            [((), faults.count_open(session))],
+        )
+        yield _gauge(
+            "reading_node_unclaimed_objects",
+            "Objects that no row points at, by what they seem to be",
+            ("why",),
+            [((why,), number) for why, number in sorted(count_unclaimed(session).items())],
+        )
+        scrub = rounds.look(session, SCRUB)
+        ended = scrub.finished_at.timestamp() if scrub and scrub.finished_at else 0.0
+        yield _gauge(
+            "reading_node_scrub_timestamp_seconds",
+            "When every object had been read again, seconds since 1970; 0 before the first time",
+            (),
+            [((), ended)],
+        )
 
 
 def serve(node: Node, host: str, port: int) -> tuple[Any, threading.Thread]:

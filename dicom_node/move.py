@@ -38,7 +38,7 @@ def move(node: Node, exchange: Exchange) -> None:
         )
         wanted = wanted_by(session, exchange, *visible)
         session.expunge_all()
-    perform(exchange, wanted, node.objects, partial(_send, node, exchange, destination))
+    perform(exchange, wanted, node.sound, partial(_send, node, exchange, destination))
 
 
 def _send(

@@ -66,6 +66,8 @@ from storage.institutions import Devices, Service
 from storage.objects import ObjectStore
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.settings import Settings
+from storage.sound import SoundObjects
+from worklist.holdings import HOLDINGS
 
 log = logging.getLogger("reading_center.dicom")
 
@@ -94,6 +96,7 @@ class Node:
         self.settings = settings
         self.database = database
         self.objects = objects
+        self.sound = SoundObjects(database, objects, HOLDINGS)  # what is given out
         self.offer = offer_of(settings)
         self.ingest = Ingest(database, objects)
         self.devices = Devices(database)

@@ -15,8 +15,8 @@ from storage.attributes import values_of
 from storage.composing import Composed, compose_stored
 from storage.corrections import overlays
 from storage.imaging import Instance, Patient, Series, Study
-from storage.objects import ObjectStore
 from storage.overlays import Overlay
+from storage.sound import SoundObjects
 
 MOST_INSTANCES = 65_535  # the sub-operation counts are US (PS3.7 9.3.3)
 QUERY_RETRIEVE_LEVEL = "00080052"
@@ -46,18 +46,22 @@ class Wanted(NamedTuple):
     object_key: str
     dataset_offset: int
     size: int  # of the whole object
+    digest: str  # of the dataset
     series_pk: int
     overlay: Overlay | None = None
 
-    def departing(self, objects: ObjectStore) -> Departing:
+    def departing(self, objects: SoundObjects) -> Departing:
         """What a peer is given of it: as it was sent, or with what has been corrected since."""
         length = self.size - self.dataset_offset
         composed = self._composed(objects) if self.overlay is not None else None
-        dataset = composed or StoredDataset(objects, self.object_key, self.dataset_offset, length)
+        dataset = composed or StoredDataset(
+            objects, self.object_key, self.dataset_offset, length, self.digest
+        )
         return Departing(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid, dataset)
 
-    def _composed(self, objects: ObjectStore) -> Composed | None:
+    def _composed(self, objects: SoundObjects) -> Composed | None:
         assert self.overlay is not None
+        objects.assure(self.object_key, self.dataset_offset, self.digest)
         return compose_stored(
             objects,
             self.object_key,
@@ -90,6 +94,7 @@ def wanted_by(session: Session, exchange: Exchange, *visible: ColumnElement[bool
             Instance.object_key,
             Instance.dataset_offset,
             Instance.size,
+            Instance.digest,
             Series.id,
         )
         .join(Series, Series.id == Instance.series_pk)

@@ -14,7 +14,8 @@ from dicom_node.line import Line, PeerBroken, PeerGone, PeerSilent
 from dicom_node.retrieval import Wanted
 from dicom_node.statuses import Status, is_success, is_warning
 from dicom_node.storage_user import CannotRead, Parcel, StorageUser
-from storage.objects import ObjectStore, StoreAway
+from storage.objects import StoreAway
+from storage.sound import SoundObjects
 
 log = logging.getLogger("reading_center.dicom")
 
@@ -64,7 +65,7 @@ class SubOperations:
     """Of one request: each instance is sent and counted once, and `requester` hears of it."""
 
     def __init__(
-        self, exchange: Exchange, requester: Line, wanted: list[Wanted], objects: ObjectStore
+        self, exchange: Exchange, requester: Line, wanted: list[Wanted], objects: SoundObjects
     ) -> None:
         self.waiting = deque(wanted)
         self._exchange = exchange
@@ -170,7 +171,7 @@ class SubOperations:
 def perform(
     exchange: Exchange,
     wanted: list[Wanted],
-    objects: ObjectStore,
+    objects: SoundObjects,
     work: Callable[[SubOperations, Line], None],
 ) -> None:
     """Let `work` send the instances; answer at the end with true counts, unless the requester has left."""

@@ -18,7 +18,9 @@ from reading_portal.static_files import PortalFiles
 from storage.database import Database, utc_now
 from storage.objects import ObjectStore
 from storage.settings import Settings
+from storage.sound import SoundObjects
 from worklist.authority import CentreAuthority
+from worklist.holdings import HOLDINGS
 
 # Each of these exposes `router`. Pages come last: their addresses are the shortest.
 ROUTERS = (
@@ -70,7 +72,7 @@ def build_app(
     )
     app.state.settings = settings
     app.state.database = database
-    app.state.objects = objects
+    app.state.objects = SoundObjects(database, objects, HOLDINGS)
     app.state.authority = authority
     app.state.clock = utc_now
     app.state.broadcast = broadcast

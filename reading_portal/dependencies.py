@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from reading_portal.problems import ForeignRequest, NotSignedIn
 from storage.database import Database
-from storage.objects import ObjectStore
 from storage.settings import Settings
+from storage.sound import SoundObjects
 from worklist import people, sessions
 from worklist.authority import CentreAuthority
 from worklist.people import Role, Who
@@ -34,8 +34,8 @@ def database_of(request: Request) -> Database:
     return database
 
 
-def objects_of(request: Request) -> ObjectStore:
-    objects: ObjectStore = request.app.state.objects
+def objects_of(request: Request) -> SoundObjects:
+    objects: SoundObjects = request.app.state.objects
     return objects
 
 
@@ -71,7 +71,7 @@ def reading_of(request: Request) -> Iterator[Session]:
 OpenSession = Annotated[Session, Depends(session_of, scope="function", max_concurrency=20)]
 ReadSession = Annotated[Session, Depends(reading_of, scope="function", max_concurrency=20)]
 TheDatabase = Annotated[Database, Depends(database_of)]
-Objects = Annotated[ObjectStore, Depends(objects_of)]
+Objects = Annotated[SoundObjects, Depends(objects_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
 Authority = Annotated[CentreAuthority, Depends(authority_of)]
 Now = Annotated[datetime, Depends(now_of)]

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from reading_portal.documents import UnprintableReport
 from storage.objects import ObjectMissing, StoreAway
+from storage.sound import ObjectDamaged
 from worklist import problems as mind
 
 _log = structlog.get_logger("reading_portal")
@@ -113,6 +114,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "The object is kept but not within reach yet; ask again shortly",
         "影像已接收，但此处暂时无法读取，请稍后重试；若持续出现请联系管理员",
         headers={"Retry-After": "10"},
+    ),
+    # Not "ask again shortly": it stays so until its device sends it again or somebody restores it.
+    ObjectDamaged: Problem(
+        410,
+        "object-damaged",
+        "The stored object is damaged and is given to nobody; its device has to send it again",
+        "影像在存储中已损坏，不予提供；请通知设备重新发送，或由管理员从备份恢复",
+        headers={"Cache-Control": "no-store"},
     ),
     StoreAway: Problem(
         503,

@@ -27,6 +27,7 @@ from storage.instance_headers import HeaderPlace, attributes_of
 from storage.objects import ObjectStore
 from storage.overlays import Overlay, overlaid
 from storage.places import InflatedDataset, StoredDataset, Unreadable, locate, open_dataset
+from storage.sound import SoundObjects
 from worklist.people import Who, visible_to
 from worklist.problems import Missing
 
@@ -76,6 +77,7 @@ class StoredInstance:
     size: int
     dataset_offset: int
     digest: str
+    seal: str
     damage: str | None
     series_pk: int = 0
     text_charset: str | None = None  # by which a person found its text to be written
@@ -109,6 +111,7 @@ _COLUMNS: tuple[Any, ...] = (
     Instance.size,
     Instance.dataset_offset,
     Instance.digest,
+    Instance.seal,
     Instance.damage,
     Series.id,
     Study.text_charset,
@@ -222,13 +225,14 @@ def dataset_of(objects: ObjectStore, instance: StoredInstance) -> StoredDataset 
     )
 
 
-def composed_of(objects: ObjectStore, instance: StoredInstance) -> Composed | None:
+def composed_of(objects: SoundObjects, instance: StoredInstance) -> Composed | None:
     """The dataset with what has been corrected since it came; None where nothing has. Close it.
 
     Raises ObjectMissing, Unreadable.
     """
     if instance.overlay is None:
         return None
+    objects.assure(instance.object_key, instance.dataset_offset, instance.digest)
     return compose_stored(
         objects,
         instance.object_key,

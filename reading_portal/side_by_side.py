@@ -155,6 +155,7 @@ def _stored(one: Instance | QuarantinedInstance, header: dict[str, Any], study: 
         size=one.size,
         dataset_offset=one.dataset_offset,
         digest=one.digest,
+        seal=one.seal,
         damage=None,
     )
 

@@ -26,10 +26,10 @@ from storage.database import Database
 from storage.headers import Header, read_header
 from storage.imaging import Instance, Patient, QuarantinedInstance, Series, Study
 from storage.indexing import Outcome, Sender, identity_of
-from storage.instances import find_instance, keep_instance
+from storage.instances import find_instance, keep_instance, seal
 from storage.jobs import Job, JobState
 from storage.matching import ATTRIBUTES
-from storage.objects import ObjectStore
+from storage.objects import ObjectMissing, ObjectStore
 from storage.overlays import Overlay
 from storage.part10 import Description, meta_bytes
 from storage.places import BytesDataset, InflatedDataset
@@ -285,6 +285,9 @@ def separate(database: Database, objects: ObjectStore, job: Job) -> None:
     if conflict.size > LARGEST_COPY:
         raise NotSeparable("the object is too large for a copy with a UID of its own")
     whole = objects.get(conflict.object_key)
+    offset = conflict.dataset_offset
+    if seal(whole[:offset], blake3(whole[offset:]).digest()) != conflict.seal:
+        raise ObjectMissing("what is stored is not what was kept aside")  # tried again once it is mended
     header = read_header(whole[conflict.dataset_offset :], conflict.transfer_syntax_uid)
     with database.reading() as session:
         names = _names(session, conflict, header)

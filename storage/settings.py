@@ -83,6 +83,13 @@ def _transfer_syntaxes(text: str) -> tuple[str, ...]:
     return found
 
 
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= 10_000:
+        raise ValueError("megabytes in a second, between 0 and 10000")
+    return rate
+
+
 def _existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -110,6 +117,7 @@ class Settings:
     database_url: str
     object_store: str
     ingest: str
+    scrub_rate: float  # megabytes in a second; 0 turns the scrub off
     http_host: str
     http_port: int
     public_url: str
@@ -175,6 +183,7 @@ def from_environment(
         database_url=read("DATABASE_URL", _database_url, f"sqlite:///{data / 'center.sqlite'}"),
         object_store=object_store,
         ingest=ingest,
+        scrub_rate=read("SCRUB_RATE", _rate, 5.0),
         http_host=http_host,
         http_port=http_port,
         public_url=read("PUBLIC_URL", _public_url, f"http://{http_host}:{http_port}"),

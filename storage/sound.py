@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.database import Database
-from storage.faults import ObjectFault
+from storage.faults import ObjectFault, marked_among
+from storage.holdings import Holding
 from storage.instances import seal
 from storage.objects import CHUNK, Draft, ObjectMissing, ObjectStore
 from storage.scrub import examine
@@ -29,27 +31,42 @@ class ObjectDamaged(ObjectMissing):
 class SoundObjects:
     """An ObjectStore that gives nothing out which is marked as damaged (storage.faults)."""
 
-    def __init__(self, database: Database, store: ObjectStore) -> None:
-        self._database, self._store = database, store
+    def __init__(self, database: Database, store: ObjectStore, holdings: Sequence[Holding]) -> None:
+        self._database, self._store, self._holdings = database, store, holdings
         self._marked: frozenset[str] | None = frozenset()  # None: too many to hold
         self._fresh_until = 0.0
         self._lock = threading.Lock()
 
     def require(self, key: str) -> None:
         """Raises ObjectDamaged where the object is marked."""
-        if time.monotonic() > self._fresh_until:
-            self._look()
-        if self._is_marked(key):
+        if self.is_marked(key):
             raise ObjectDamaged(key)
 
-    def whole_dataset(self, key: str, offset: int, digest: str) -> bytes:
-        """The dataset of an instance, hashed before anybody gets it. Raises ObjectDamaged, ObjectMissing."""
+    def is_marked(self, key: str) -> bool:
+        if time.monotonic() > self._fresh_until:
+            self._look()
+        if self._marked is not None:
+            return key in self._marked
+        with self._database.reading() as session:
+            return bool(marked_among(session, [key]))
+
+    def assure(self, key: str, offset: int, digest: str) -> None:
+        """Read and hash a dataset of which only parts will be given. Raises ObjectDamaged, ObjectMissing."""
+        found = blake3()
         with self.open_range(key, offset) as stream:
-            dataset = stream.read()
-        if blake3(dataset).hexdigest() != digest:
+            while piece := stream.read(CHUNK):
+                found.update(piece)
+        if found.hexdigest() != digest:
             self.doubt(key)
             raise ObjectDamaged(key)
-        return dataset
+
+    def document(self, key: str, sha256: str) -> bytes:
+        """A whole object that is no instance: a signed report. Raises ObjectDamaged, ObjectMissing."""
+        content = self.get(key)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            self.doubt(key)
+            raise ObjectDamaged(key)
+        return content
 
     def pieces(self, key: str, offset: int, expected: str) -> Iterator[bytes]:
         """A whole instance in pieces. The last is given only when all of them together are what they
@@ -72,17 +89,10 @@ class SoundObjects:
 
     def doubt(self, key: str) -> None:
         """Somebody read bytes that were wrong: look, and mark the object where it is so."""
-        examine(self._database, self._store, key)
+        if self.is_marked(key):
+            return
+        examine(self._database, self._store, key, holdings=self._holdings)
         self._fresh_until = 0.0
-
-    def _is_marked(self, key: str) -> bool:
-        if self._marked is not None:
-            return key in self._marked
-        with self._database.reading() as session:
-            asked = select(ObjectFault.id).where(
-                ObjectFault.object_key == key, ObjectFault.mended_at.is_(None)
-            )
-            return session.scalar(asked) is not None
 
     def _look(self) -> None:
         with self._lock:

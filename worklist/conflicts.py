@@ -16,6 +16,8 @@ from storage.database import Database
 from storage.imaging import Instance, QuarantinedInstance
 from storage.jobs import Job
 from storage.objects import ObjectStore
+from storage.sound import SoundObjects
+from worklist.holdings import HOLDINGS
 from worklist.people import Role, Who, must_have
 from worklist.problems import Missing, Refused, Unacceptable, WrongState
 from worklist.worker import Handler, PermanentFailure
@@ -127,7 +129,7 @@ def decide_conflict(
 
 def handlers(database: Database, objects: ObjectStore) -> dict[str, Handler]:
     """The kind of job that a decision leaves, for the worker."""
-    return {conflicts.JOB: partial(separate, database, objects)}
+    return {conflicts.JOB: partial(separate, database, SoundObjects(database, objects, HOLDINGS))}
 
 
 def separate(database: Database, objects: ObjectStore, job: Job) -> None:

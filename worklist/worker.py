@@ -19,7 +19,9 @@ from storage.instance_lists import InstanceList
 from storage.jobs import Job
 from storage.objects import ObjectStore
 from storage.proposals import compare_patients
+from storage.sound import SoundObjects
 from worklist.arrivals import settle_studies, weigh_lists
+from worklist.holdings import HOLDINGS
 from worklist.policy import read_policy
 from worklist.reading_tasks import LEASED, ReadingTask, expire_leases
 
@@ -40,14 +42,14 @@ class PermanentFailure(Exception):
 
 def duties(database: Database, objects: ObjectStore, handlers: Mapping[str, Handler]) -> list[Duty]:
     """What a worker does, in the order in which lateness hurts."""
-    owner = jobs.new_owner()
+    owner, sound = jobs.new_owner(), SoundObjects(database, objects, HOLDINGS)
     return [
         lambda: weigh(database),
         lambda: settle(database),
         lambda: expire(database),
         lambda: run_job(database, handlers, owner=owner),
         lambda: compare_patients(database, now=utc_now()),
-        lambda: fill_headers(database, objects, now=utc_now()),
+        lambda: fill_headers(database, sound, now=utc_now()),
         Every(timedelta(hours=1), lambda: sweep_changes(database)),
     ]
 

@@ -13,15 +13,17 @@ from sqlalchemy.orm import Session
 
 from reading_portal.dependencies import TheSettings, requires
 from reading_portal.pages.visit import Acting, Looking, Visit
-from storage import audit, device_figures, jobs
+from storage import audit, device_figures, faults, jobs, rounds
 from storage.audit import Act, AuditEvent
 from storage.device_figures import Figures
 from storage.imaging import ArrivalState, Study
 from storage.jobs import Job, JobState
+from storage.scrub import ROUND as SCRUB
 from storage.settings import Settings
 from worklist.conflicts import conflicts_for, count_open
 from worklist.device_queues import device_queues
 from worklist.devices import all_devices, last_seen
+from worklist.holdings import damaged
 from worklist.orders import ServiceRequest
 from worklist.people import Role
 from worklist.problems import WrongState
@@ -103,6 +105,10 @@ def _what_is(visit: Visit, settings: Settings) -> dict[str, Any]:
         "stuck": stuck,
         "quarantined": conflicts_for(session, visit.who, limit=10),
         "quarantined_count": count_open(session, visit.who),
+        "damaged": damaged(session),
+        "damaged_count": faults.count_open(session),
+        "scrub": rounds.look(session, SCRUB),
+        "scrub_rate": settings.scrub_rate,
         "refused": refused,
         "own_title": settings.ae_title,
         "figures": _figures(session),

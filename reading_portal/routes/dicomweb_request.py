@@ -18,8 +18,8 @@ from reading_portal.retrieval import StoredInstance, pixels_of
 from reading_portal.viewing import note_view
 from storage.audit import Act
 from storage.database import Database
-from storage.objects import ObjectStore
 from storage.places import Unreadable
+from storage.sound import SoundObjects
 from worklist.people import Who
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
@@ -33,7 +33,7 @@ class Asked:
 
     request: Request
     database: Database
-    objects: ObjectStore
+    objects: SoundObjects
     who: Who
     now: datetime
     accept: str | None

@@ -1,11 +1,9 @@
 """Reports: words, sealed documents, versions; addenda, withdrawal, acknowledgement."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
 from reading_portal.dependencies import (
@@ -24,7 +22,7 @@ from reading_portal.shapes import Answer, Credentials, Cursor, Key, Limit, Prose
 from reading_portal.signing_room import SigningRoom
 from storage import audit
 from storage.audit import Act
-from storage.objects import ObjectStore
+from storage.sound import SoundObjects
 from worklist import people, reports
 from worklist.people import Role, Who
 from worklist.reports import DiagnosticReport, ReportVersion, Standing
@@ -149,7 +147,7 @@ def look_at_report(
     )
 
 
-@router.get("/{report_id}/pdf", response_class=StreamingResponse)
+@router.get("/{report_id}/pdf", response_class=Response)
 def read_document(
     report_id: Key,
     who: CurrentPractitioner,
@@ -157,7 +155,7 @@ def read_document(
     objects: Objects,
     now: Now,
     version: Annotated[int | None, Query(ge=1, le=10_000)] = None,
-) -> StreamingResponse:
+) -> Response:
     """The sealed PDF/A, byte for byte as signed; the current version where none is named.
 
     `X-Report-Standing` says current, superseded or withdrawn, `X-Report-Current-Version` what stands now.
@@ -244,7 +242,7 @@ def acknowledge_report(
     return database.in_transaction(acknowledge)
 
 
-def document_of(report: DiagnosticReport, row: ReportVersion, objects: ObjectStore) -> StreamingResponse:
+def document_of(report: DiagnosticReport, row: ReportVersion, objects: SoundObjects) -> Response:
     """The stored document as an answer, with what it is worth now in its headers."""
     headers = {
         "Content-Length": str(row.pdf_size),
@@ -257,15 +255,9 @@ def document_of(report: DiagnosticReport, row: ReportVersion, objects: ObjectSto
     }
     if row.standing == Standing.SUPERSEDED:
         headers["Link"] = f'</api/reports/{report.id}/pdf>; rel="latest-version"'
-    # Opened before the answer begins: a missing object is an error, not a torn document.
-    stream = objects.open_range(row.pdf_key)
-
-    def chunks() -> Iterator[bytes]:
-        with stream:
-            while chunk := stream.read(1 << 18):
-                yield chunk
-
-    return StreamingResponse(chunks(), media_type="application/pdf", headers=headers)
+    # Read and hashed before the answer begins: what is not what was sealed is an error, not a document.
+    document = objects.document(row.pdf_key, row.pdf_sha256)
+    return Response(document, media_type="application/pdf", headers=headers)
 
 
 def _summary(session: Session, report: DiagnosticReport) -> dict[str, Any]:

@@ -237,6 +237,7 @@ def test_the_figures_say_who_stored_what_and_who_was_refused(sqlite_pair, tmp_pa
     assert lines['reading_node_quarantined{ae="T01_CT"}'] == "1.0"
     assert float(lines['reading_node_last_seen_timestamp_seconds{ae="T01_CT"}']) > time.time() - 60
     assert lines["reading_node_spool_age_seconds"] == "0.0"
+    assert lines["reading_node_damaged_objects"] == "0.0"
     assert "STRANGER" not in said
     assert "ZHANG" not in said
 

@@ -19,12 +19,14 @@ Start = Callable[..., Node]
 
 
 @contextmanager
-def a_node(environment: dict[str, str], data: Path, *, is_declared: bool = False) -> Iterator[Node]:
+def a_node(
+    environment: dict[str, str], data: Path, *, is_declared: bool = False, receiver_port: int | None = None
+) -> Iterator[Node]:
     """The node of these settings, composed as the role composes it, in this process."""
     settings = from_environment(environment, data=str(data), dicom_port=str(free_port()), dicom_tls_port="0")
     with compose.open_database(settings) as database:
         if not is_declared:
-            declare(database)
+            declare(database, receiver_port=receiver_port)
         objects = compose.open_objects(settings, receives=True)
         node = build_node(settings, database, objects)
         node.start()

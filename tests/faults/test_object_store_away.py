@@ -7,19 +7,29 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from pydicom.uid import generate_uid
+from pynetdicom import evt
 from sqlalchemy import delete
+from structlog.testing import capture_logs
 
 from reading_portal.problems import problem_of
 from storage.imaging import Instance
 from storage.objects import ObjectMissing, StoreAway, open_store
 from storage.s3 import S3_ANSWER, S3Store
 from storage.spool import SpooledStore
+from tests.dicom_node.devices import a_ct
+from tests.dicom_node.test_query_retrieve import keep
+from tests.dicom_node.test_sub_operations import Archive, get, move
 from tests.faults.conftest import a_node
 from tests.faults.gate import Gate
 from tests.faults.sender import OUT_OF_RESOURCES, SUCCESS, Told, lost, send_one, sending, wait_for
 from tests.pairs import SQLITE_AND_FOLDER, Pair, Pairs
+from tests.reading_portal.dicomweb_objects import a_gradient, an_image
+from tests.reading_portal.dicomweb_portal import file_of, open_portal
 from tests.servers.lazy import LazyServers
+from tests.servers.process import free_port
 
 AWAY = float(os.environ.get("FAULT_SECONDS", "4"))
 
@@ -58,6 +68,12 @@ def far(servers: LazyServers, bucket: str) -> S3Store:
     return store
 
 
+@pytest.fixture
+def free_receiver() -> int:
+    return free_port()
+
+
+WHOLE = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 SPOOL = {"READING_CENTER_INGEST": "spool"}
 
 
@@ -186,3 +202,89 @@ def test_a_line_says_how_many_wait_and_since_when(
     wait_for("said", lambda: "wait in the spool, the oldest for" in caplog.text, within=10)
     gate.mend()
     wait_for("said", lambda: "the object store is back" in caplog.text, within=10)
+
+
+# --- what is asked for while it goes away -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["cut", "silence"])
+@pytest.mark.parametrize("service", ["get", "move"])
+def test_a_retrieval_is_answered_with_true_counts_when_the_store_goes_half_way(
+    environment: dict[str, str], gate: Gate, start, monkeypatch, free_receiver: int, service: str, how: str
+) -> None:
+    from storage import s3
+
+    monkeypatch.setattr(s3, "S3_ANSWER", 1.5)
+    node = start(environment, receiver_port=free_receiver)
+    slices = [a_ct(InstanceNumber=number) for number in range(1, 9)]
+    for one in slices[1:]:
+        one.StudyInstanceUID, one.SeriesInstanceUID = slices[0].StudyInstanceUID, slices[0].SeriesInstanceUID
+    keep(node, *slices)
+    taken: list[str] = []
+
+    def take(event) -> int:
+        taken.append(str(event.request.AffectedSOPInstanceUID))
+        if len(taken) == 3:
+            getattr(gate, how)()
+        return 0
+
+    began = time.monotonic()
+    status, (_, completed, failed, _), names = _retrieved(node, service, slices[0], take, free_receiver)
+    lasted = time.monotonic() - began
+    gate.mend()
+    wait_for("back", lambda: _retrieved(node, service, slices[0], take, free_receiver)[0] == 0, within=20)
+
+    assert status == 0xB000
+    assert 3 <= completed <= 4, "the one that was read already goes out too"
+    assert completed + failed == len(slices)
+    assert len(names) == failed
+    assert lasted < 15
+
+
+def _retrieved(node, service: str, dataset, take, port: int):
+    """The last answer of a C-GET or C-MOVE of this study."""
+    if service == "get":
+        return get(node, dataset.StudyInstanceUID, take)[-1]
+    receiver = Archive(port)
+    receiver.server.unbind(evt.EVT_C_STORE, receiver.take)
+    receiver.server.bind(evt.EVT_C_STORE, take)
+    try:
+        return move(node, dataset.StudyInstanceUID)[-1]
+    finally:
+        receiver.server.shutdown()
+
+
+@pytest.mark.parametrize("how", ["cut", "silence"])
+def test_a_download_breaks_off_and_the_next_one_works_when_the_store_goes_half_way(
+    near: Pair, environment: dict[str, str], gate: Gate, tmp_path: Path, monkeypatch, how: str
+) -> None:
+    from storage import s3
+
+    monkeypatch.setattr(s3, "S3_ANSWER", 1.5)
+    store = open_store(environment["READING_CENTER_OBJECT_STORE"])
+    pair = Pair("near", near.database_url, environment["READING_CENTER_OBJECT_STORE"], near.database, store)
+    with open_portal(pair, tmp_path) as portal, portal.client("chenyu") as chen, capture_logs():
+        study = generate_uid(prefix=None)
+        images = [
+            an_image(a_gradient(1200, 1200), study=study, series=study + ".1", PatientID="P001")
+            for _ in range(8)
+        ]
+        for image in images:
+            portal.keep(file_of(image))
+        path = f"/dicom-web/studies/{study}"
+        one = f"{path}/series/{study}.1/instances/{images[0].SOPInstanceUID}"
+        began, got = time.monotonic(), 0
+        with pytest.raises(httpx.HTTPError), chen.stream("GET", path, headers=WHOLE) as answer:
+            for piece in answer.iter_raw():
+                if not got:
+                    getattr(gate, how)()
+                got += len(piece)
+        refused = [chen.get(one + rest).status_code for rest in ("", "/frames/1", "/rendered")]
+        lasted = time.monotonic() - began
+        gate.mend()
+        whole = chen.get(path, headers=WHOLE)
+
+    assert 0 < got < len(whole.content)
+    assert refused == [503, 503, 503]
+    assert lasted < 40
+    assert whole.status_code == 200

@@ -14,8 +14,12 @@ from dicom_node.node import Node, build_node
 from storage import device_figures, jobs
 from storage.database import utc_now
 from storage.device_figures import EDGES, NodeState
+from storage.instances import find_instance
 from storage.institutions import Service
 from storage.jobs import Job, JobState
+from storage.scrub import examine
+from tests import builders
+from tests.damage import flip_a_byte
 from tests.dicom_node.conftest import settings_for
 from tests.dicom_node.devices import dcmtk
 from tests.pairs import Pair
@@ -229,3 +233,23 @@ def test_the_page_says_of_each_device_what_every_node_knows(quick_portal: Portal
     assert "来源地址不符 × 6" in page
     assert "12 个对象等待上传" in page
     assert page.count("无响应") == 1
+
+
+def test_the_page_names_what_is_damaged_its_device_and_what_to_do(quick_portal: Portal) -> None:
+    exam = builders.an_exam(quick_portal.database, quick_portal.objects, images=3)
+    with quick_portal.database.reading() as session:
+        found = find_instance(session, exam.sop_instance_uids[1])
+        assert found is not None
+        key = found.object_key
+    flip_a_byte(quick_portal.objects, key)
+    browser, _ = quick_portal.browser("admin")
+    before = browser.get("/admin/connections", headers=HTML).text
+
+    examine(quick_portal.database, quick_portal.objects, key)
+    chinese = browser.get("/admin/connections", headers=HTML).text
+
+    assert key not in before
+    assert key in chinese
+    assert exam.sop_instance_uids[1] in chinese
+    assert exam.sop_instance_uids[0] not in chinese
+    assert "内容已变" in chinese and "请让设备重新发送" in chinese

@@ -89,13 +89,14 @@ def test_what_is_marked_is_given_to_nobody(database, objects):
     dataset = a_dataset()
     keep(database, objects, dataset)
     row = _row(database, dataset.SOPInstanceUID)
-    sound = SoundObjects(database, objects)
-    assert sound.whole_dataset(row.object_key, row.dataset_offset, row.digest) == bytes_of(dataset)
+    sound = SoundObjects(database, objects, IMAGES)
+    place = (row.object_key, row.dataset_offset, row.seal)
+    assert b"".join(sound.pieces(*place))[row.dataset_offset :] == bytes_of(dataset)
     flip_a_byte(objects, row.object_key)
 
     # Whoever reads it whole finds out and marks it; from then on nobody reads it at all.
     with pytest.raises(ObjectDamaged):
-        sound.whole_dataset(row.object_key, row.dataset_offset, row.digest)
+        list(sound.pieces(*place))
 
     assert _open(database) == {row.object_key: Fault.CHANGED}
     for read in (sound.get, sound.size, sound.open_range):
@@ -111,7 +112,7 @@ def test_an_object_in_pieces_ends_before_its_end_when_a_byte_has_turned(database
     dataset = a_dataset()
     keep(database, objects, dataset)
     row = _row(database, dataset.SOPInstanceUID)
-    sound = SoundObjects(database, objects)
+    sound = SoundObjects(database, objects, IMAGES)
     place = (row.object_key, row.dataset_offset, row.seal)
     whole = b"".join(sound.pieces(*place))
     flip_a_byte(objects, row.object_key)
@@ -136,10 +137,9 @@ def test_a_device_that_sends_again_mends_what_was_damaged(database, objects, way
 
     with closing(Ingest(database, objects)) as ingest:
         if way == "large":
-            large = ingest.begin(header.sop_class_uid, uid, EXPLICIT, sender=sender)
-            large.write(raw)
-            kept = ingest.finish(large, header)
-            large.abandon()
+            with ingest.begin(header.sop_class_uid, uid, EXPLICIT, sender=sender) as writing:
+                writing.write(raw)
+                kept = ingest.finish(writing, header)
         else:
             kept = ingest.keep(header, raw, sender=sender, is_likely_known=way == "known")
 
@@ -201,7 +201,7 @@ def test_an_object_that_was_restored_under_its_key_is_given_out_again(database, 
 
     assert looked_at == 1
     assert _open(database) == {}
-    assert SoundObjects(database, objects).get(key) == good
+    assert SoundObjects(database, objects, IMAGES).get(key) == good
 
 
 def test_a_round_goes_on_where_a_dead_worker_left_it_and_two_never_walk_it_together(database, objects):
@@ -252,7 +252,7 @@ def test_marks_are_looked_up_once_a_second_and_more_of_them_than_fit_are_asked_f
     for key in keys[:2]:
         flip_a_byte(objects, key)
         examine(database, objects, key)
-    guarded = SoundObjects(database, objects)
+    guarded = SoundObjects(database, objects, IMAGES)
 
     for key in keys[:2]:
         with pytest.raises(ObjectDamaged):

@@ -1,5 +1,6 @@
 /** Why an image is not on the screen, as one sentence for the reader. */
 import type { Frame } from "./display_sets";
+import { MULTIPART } from "./frame_types";
 import { isVideo, nameOf } from "./transfer_syntaxes";
 import { word } from "./words";
 
@@ -9,12 +10,28 @@ interface Failure {
   request?: { status?: number };
 }
 
+const DAMAGED = 410;
+
+/** Whether the server says of this frame that its object is damaged: the loader's last word is "Couldn't decode" for all. */
+export async function isDamaged(frame: Frame): Promise<boolean> {
+  const enough = new AbortController();
+  try {
+    const answer = await fetch(frame.imageId.replace(/^wadors:/, ""), { headers: { Accept: MULTIPART }, signal: enough.signal });
+    return answer.status === DAMAGED;
+  } catch {
+    return false;
+  } finally {
+    enough.abort();
+  }
+}
+
 export function sentenceFor(frame: Frame, error: unknown): string {
   const syntax = frame.instance.transferSyntaxUID;
   if (isVideo(syntax)) return word("fail_video", nameOf(syntax));
   const failure = unwrapped(error);
   const status = failure.status ?? failure.request?.status ?? Number(/status (\d{3})/.exec(failure.message ?? "")?.[1] ?? NaN);
   if (status === 0) return word("fail_network");
+  if (status === DAMAGED) return word("fail_damaged");
   if (Number.isFinite(status) && status >= 300) return word("fail_http", status);
   if (/network|failed to fetch/i.test(failure.message ?? "")) return word("fail_network");
   return word("fail_decode", nameOf(syntax));

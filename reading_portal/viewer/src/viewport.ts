@@ -4,7 +4,7 @@ import { TAG, frameNumbers } from "./attributes";
 import { scaleAt } from "./calibration";
 import { usesCPU } from "./cornerstone";
 import type { DisplaySet, Frame } from "./display_sets";
-import { sentenceFor } from "./failures";
+import { isDamaged, sentenceFor } from "./failures";
 import { PAINTED } from "./first_frame";
 import { cross, dot, pixelToWorld, worldToPixel, type Plane, type Point2, type Point3 } from "./geometry";
 import { mirrorsMammogram } from "./hanging";
@@ -230,6 +230,9 @@ export class ReadingViewport {
     if (this.frame?.imageId !== imageId) return;
     console.warn("viewer: image not shown", this.frame.instance.sopInstanceUID, error);
     this.say(sentenceFor(this.frame, error), "failed");
+    void isDamaged(this.frame).then((damaged) => {
+      if (damaged && this.frame?.imageId === imageId) this.say(word("fail_damaged"), "failed");
+    });
   }
 
   /** Write corners, letters and marks again. */

@@ -96,6 +96,7 @@ const WORDS = {
   no_images: ["本检查没有可显示的图像", "This study has no image to show"],
   fail_video: ["视频（{0}）不能在此播放，请用外部阅片软件打开", "Video ({0}) cannot be played here; use an external viewer"],
   fail_http: ["服务器未能提供此图像（HTTP {0}）", "The server could not deliver this image (HTTP {0})"],
+  fail_damaged: ["影像在存储中已损坏，不予显示；请通知设备重新发送", "This image was damaged in the store and is not shown; its device has to send it again"],
   fail_network: ["网络中断，图像未能取得", "The network failed; the image did not arrive"],
   fail_decode: ["无法解码此图像（{0}）", "This image cannot be decoded ({0})"],
   fail_silent: ["{0} 秒内未能显示此图像", "This image has not appeared within {0} seconds"],

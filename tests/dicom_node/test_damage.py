@@ -5,6 +5,7 @@ from storage.instances import find_instance
 from tests.damage import flip_a_byte
 from tests.dicom_node.devices import CT, a_ct, associated, encoded, send
 from tests.dicom_node.test_commitment import ask, reports, work  # noqa: F401 - a fixture
+from tests.dicom_node.test_corrections import moved_to_li_si
 from tests.dicom_node.test_query_retrieve import EXPLICIT, IMPLICIT, keep
 from tests.dicom_node.test_sub_operations import SIX, archive, get, move, study  # noqa: F401
 
@@ -57,6 +58,17 @@ def test_of_a_large_one_no_peer_gets_the_last_piece(node, archive):  # noqa: F81
     # The message that was begun cannot be taken back: its association ends, and the rest goes on another.
     assert said[-1] == (0xB000, (None, 1, 1, 0), [bad.SOPInstanceUID])
     assert archive.received == [good.SOPInstanceUID]
+    assert _marked(node) == {key}
+
+
+def test_a_corrected_one_is_looked_at_before_it_is_composed(node, study, archive):  # noqa: F811
+    moved_to_li_si(node)
+    assert move(node, study[0])[-1][0] == 0
+    key = _damage(node, study[1][3])
+
+    said = move(node, study[0])[-1]
+
+    assert said == (0xB000, (None, SIX - 1, 1, 0), [study[1][3]])
     assert _marked(node) == {key}
 
 

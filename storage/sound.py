@@ -22,6 +22,9 @@ from storage.scrub import examine
 
 FRESH_FOR = 1.0  # seconds that a look at the marks is good for
 MOST = 10_000  # marks held in memory; where there are more, each read asks
+# Hashing costs as much as all the rest of sending an image: what was whole a moment ago is not hashed again.
+SOUND_FOR = 600.0
+MOST_SOUND = 50_000
 
 
 class ObjectDamaged(ObjectMissing):
@@ -35,6 +38,9 @@ class SoundObjects:
         self._database, self._store, self._holdings = database, store, holdings
         self._marked: frozenset[str] | None = frozenset()  # None: too many to hold
         self._fresh_until = 0.0
+        self._sound: dict[
+            str, float
+        ] = {}  # keys of objects that were hashed, the oldest first, and until when
         self._lock = threading.Lock()
 
     def require(self, key: str) -> None:
@@ -49,6 +55,17 @@ class SoundObjects:
             return key in self._marked
         with self._database.reading() as session:
             return bool(marked_among(session, [key]))
+
+    def was_sound(self, key: str) -> bool:
+        """Whether these bytes were hashed here so short a time ago that they need not be again."""
+        return time.monotonic() < self._sound.get(key, 0.0)
+
+    def note_sound(self, key: str) -> None:
+        with self._lock:
+            self._sound.pop(key, None)
+            self._sound[key] = time.monotonic() + SOUND_FOR
+            if len(self._sound) > MOST_SOUND:
+                del self._sound[next(iter(self._sound))]
 
     def assure(self, key: str, offset: int, digest: str) -> None:
         """Read and hash a dataset of which only parts will be given. Raises ObjectDamaged, ObjectMissing."""

@@ -38,9 +38,7 @@ class SoundObjects:
         self._database, self._store, self._holdings = database, store, holdings
         self._marked: frozenset[str] | None = frozenset()  # None: too many to hold
         self._fresh_until = 0.0
-        self._sound: dict[
-            str, float
-        ] = {}  # keys of objects that were hashed, the oldest first, and until when
+        self._sound: dict[str, float] = {}  # what was hashed, the oldest first, and how long that holds
         self._lock = threading.Lock()
 
     def require(self, key: str) -> None:

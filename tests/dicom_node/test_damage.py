@@ -1,5 +1,7 @@
 """An object that has rotted leaves by no service, and its device's next sending mends it."""
 
+import time
+
 from storage.faults import open_faults
 from storage.instances import find_instance
 from tests.damage import flip_a_byte
@@ -43,6 +45,19 @@ def test_a_get_counts_it_failed_also_where_the_peer_wants_another_encoding(node,
 
     assert said[-1] == implicit[-1] == (0xB000, (None, SIX - 1, 1, 0), [uid])
     assert uid not in taken
+
+
+def test_what_was_whole_a_moment_ago_is_hashed_again_only_later(node, study, archive):  # noqa: F811
+    uid = study[1][4]
+    assert move(node, study[0])[-1][0] == 0
+    _damage(node, uid)
+    at_once = move(node, study[0])[-1][0]
+    node.sound._sound = dict.fromkeys(node.sound._sound, time.monotonic())  # ten minutes later
+
+    later = move(node, study[0])[-1]
+
+    assert at_once == 0
+    assert later == (0xB000, (None, SIX - 1, 1, 0), [uid])
 
 
 def test_of_a_large_one_no_peer_gets_the_last_piece(node, archive):  # noqa: F811

@@ -38,7 +38,8 @@ class Encoding:
 def encoding_of(walked: Walked) -> Encoding:
     """What wrote this dataset's text: declared, or else what all its text values together show."""
     declared = declared_charset(walked.elements)
-    used, is_guess = judge_charset(chain(text_values(walked.elements), walked.texts), declared)
+    said = (walked.elements, *walked.repeated)
+    used, is_guess = judge_charset(chain(*map(text_values, said), walked.texts), declared)
     sign = walked.elements.get(PIXEL_REPRESENTATION)
     is_signed = not walked.is_explicit and sign is not None and bool((sign.value or b"").strip(b"\0"))
     return Encoding(walked.byte_order, declared, used, is_guess, is_signed)

@@ -70,6 +70,7 @@ class Walked:
     trailing: str | None = None  # what follows the pixel data was cut off
     is_abridged: bool = False  # nested elements were left out
     texts: list[bytes] = field(default_factory=list)  # values that are no elements here, but show a charset
+    repeated: list[Items] = field(default_factory=list)  # what a later element of the same tag took the place of
 
 
 @dataclass(slots=True)
@@ -184,7 +185,7 @@ def _walk(window: Window, found: Walked, collected: int) -> None:
                 raise InstanceRejected(sentence, kind=Unacceptable.NESTING)
             items: list[Items] = []
             if _may_collect(found, level, tag, counted <= collected):
-                level.elements[tag] = Element(tag, "SQ", None, items)  # type: ignore[index]
+                _put(found, level, Element(tag, "SQ", None, items))
             # CP-246: an unknown VR of undefined length is a sequence in implicit little endian.
             explicit = level.is_explicit and vr == "SQ"
             levels.append(_Level(None if length == UNDEFINED else at + length, explicit, items, None))
@@ -195,12 +196,12 @@ def _walk(window: Window, found: Walked, collected: int) -> None:
         if length <= (SHORT if vr in BINARY else LONGEST_TEXT):
             value = _exactly(take, at, length)
             if _may_collect(found, level, tag, counted <= collected):
-                level.elements[tag] = Element(tag, vr, value)  # type: ignore[index]
+                _put(found, level, Element(tag, vr, value))
         else:
             window.pass_over(at, length)
             skipped += length
             if _may_collect(found, level, tag, counted <= collected):
-                level.elements[tag] = Element(tag, vr)  # type: ignore[index]
+                _put(found, level, Element(tag, vr))
         at += length
 
 
@@ -227,6 +228,15 @@ def _may_collect(found: Walked, level: _Level, tag: int, is_within: bool) -> boo
         found.is_abridged = True
         return False
     return True
+
+
+def _put(found: Walked, level: _Level, element: Element) -> None:
+    assert level.elements is not None
+    former = level.elements.get(element.tag)
+    if former is not None and found.pixel_tag is None:
+        # Its text is evidence of the character set still, which the scanner hears too.
+        found.repeated.append({former.tag: former})
+    level.elements[element.tag] = element
 
 
 def _read_pixels(window: Window, found: Walked, tag: int, length: int, at: int, unpack: _Unpack) -> int:

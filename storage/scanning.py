@@ -118,7 +118,7 @@ def _scan(head: bytes, data: bytes | memoryview, found: Walked, wanted: dict[int
                     raise _Unusual
                 found.pixel_tag = 0x7FE00010
                 at, found.fragments = _pass_fragments(data, at)
-                found.has_whole_pixels = True
+                found.has_whole_pixels, texts = True, []
                 continue
         else:
             raise _Unusual
@@ -129,16 +129,19 @@ def _scan(head: bytes, data: bytes | memoryview, found: Walked, wanted: dict[int
             if found.pixel_tag is not None:
                 raise _Unusual
             found.pixel_tag, found.pixel_length, found.has_whole_pixels = _PIXELS[tag], length, True
+            texts = []  # What follows the pixels says nothing any more: identifiers stand before them.
         elif found.pixel_tag is not None:
-            # What follows the pixels says nothing any more: identifiers stand before them.
             continue
         elif tag in wanted:
-            if length > _LONGEST:
+            tag = wanted[tag]
+            if length > _LONGEST or tag in elements:
                 raise _Unusual
             if at > ahead:
                 raise struct.error
-            elements[wanted[tag]] = Element(wanted[tag], _SHORT.get(vr) or _LONG[vr], head[begin:at])
-        elif vr in _TEXT:
+            elements[tag] = Element(tag, _SHORT.get(vr) or _LONG[vr], head[begin:at])
+        elif vr in _TEXT and length <= _LONGEST:  # the walk passes over longer ones, and hears nothing in them
+            if at > ahead:
+                raise struct.error
             _listen(head, begin, at, texts)
     if at < end and bytes(data[at:]).strip(b"\0"):
         raise _Unusual

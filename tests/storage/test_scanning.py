@@ -142,3 +142,48 @@ def test_a_sequence_that_was_passed_before_is_no_excuse_for_a_shorter_one():
 
     for cut in (nested(len(item) + 8), nested(len(item))[:-4], nested(len(item) - 2) + raw[at:]):
         assert _said(scan_header, cut, EXPLICIT) == _said(read_header, cut, EXPLICIT)
+
+
+def _element(tag: bytes, vr: bytes, value: bytes) -> bytes:
+    if vr in (b"UT", b"SQ"):
+        return tag + vr + b"\0\0" + len(value).to_bytes(4, "little") + value
+    return tag + vr + len(value).to_bytes(2, "little") + value
+
+
+def _item(*elements: bytes) -> bytes:
+    content = b"".join(elements)
+    return b"\xfe\xff\0\xe0" + len(content).to_bytes(4, "little") + content
+
+
+GBK = "胸部平扫".encode("gbk")
+MEANING, CODES, COMMENTS, NAME = b"\x08\0\x04\x01", b"\x08\0\x32\x10", b"\x20\0\0\x40", b"\x10\0\x10\0"
+TWICE_IN_AN_ITEM = _item(_element(MEANING, b"LO", GBK), _element(MEANING, b"LO", b"CHEST "))
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        (_element(CODES, b"SQ", TWICE_IN_AN_ITEM), NAME),
+        (
+            _element(CODES, b"SQ", _item(_element(MEANING, b"LO", GBK)))
+            + _element(CODES, b"SQ", _item(_element(MEANING, b"LO", b"CHEST "))),
+            NAME,
+        ),
+        (_element(NAME, b"PN", GBK), NAME),
+        (_element(COMMENTS, b"UT", GBK + b" " * (70 << 10)), b"\x28\0\x02\0"),
+        (_element(COMMENTS, b"UT", b" " * (63 << 10) + GBK), b"\x28\0\x02\0"),
+        (_element(b"\xfc\xff\xfc\xff", b"SQ", _item(_element(MEANING, b"LO", GBK))), None),
+    ],
+    ids=["twice in an item", "a sequence twice", "a name twice", "too long", "late", "behind the pixels"],
+)
+def test_the_same_text_is_evidence_of_the_character_set_either_way(said, where):
+    dataset = a_dataset(patient_name="ZHANG^SAN")
+    del dataset.SpecificCharacterSet
+    raw = bytes_of(dataset)
+    at = raw.index(where) if where else len(raw)
+
+    whole = raw[:at] + said + raw[at:]
+
+    assert _said(scan_header, whole, EXPLICIT) == _said(read_header, whole, EXPLICIT)
+    evidence = read_header(whole, EXPLICIT).charset_evidence
+    assert (evidence == "GB18030") == (where is not None and len(said) < 70 << 10)

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 # Constants that are named as limits are: a test looks for one that nobody has entered below.
-NAMED_SO = re.compile(r"(MOST|MAXIMUM|LONGEST|LARGEST|SHORTEST|SHARE|RESERVED)(_|$)|_(SECONDS|BYTES)$")
+NAMED_SO = re.compile(r"(MOST|MAXIMUM|LONGEST|LARGEST|SHORTEST|SHARE|RESERVED)(_|$)|_(SECONDS|BYTES)$|BYTES_A_SECOND$")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ DEADLINES = (
         "Any state: one PDU from its first byte to its last, received or sent",
         "dicom_node.upper_layer.PDU_SECONDS",
         "s",
+    ),
+    Limit("Sta6: one message, by which it may be late in all", "dicom_node.pace.GRACE_SECONDS", "s"),
+    Limit(
+        "Sta6: the same, how fast it must arrive otherwise",
+        "dicom_node.pace.LEAST_BYTES_A_SECOND",
+        "bytes a second at least",
     ),
     Limit("Sta6: a request of ours that a peer answers", "dicom_node.association.ANSWER_SECONDS", "s"),
     Limit(

@@ -16,6 +16,8 @@ from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.pace import Pace
+
 MAXIMUM_COMMAND = 16 << 10
 MAXIMUM_OBJECT = 8 << 30
 IN_MEMORY = 4 << 20
@@ -62,6 +64,7 @@ class Messages(dimse.DIMSEServiceProvider):
         self._command = bytearray()
         self._arriving: DIMSEMessage | None = None
         self._received: Received | None = None
+        self._pace = Pace()
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Raises ValueError for fragments that make no message; the association is then aborted."""
@@ -70,6 +73,7 @@ class Messages(dimse.DIMSEServiceProvider):
 
     def take(self, context_id: int, control: int, piece: memoryview | bytes) -> None:
         """One fragment. Raises ValueError."""
+        self._pace.arrived(len(piece))
         if control & 1:
             self._take_command(context_id, control, bytes(piece))
         else:
@@ -109,6 +113,7 @@ class Messages(dimse.DIMSEServiceProvider):
             self._deliver(message, received)
 
     def _deliver(self, message: DIMSEMessage, received: Received | None) -> None:
+        self._pace.is_whole()
         try:
             request: Any = message.message_to_primitive()
         except Exception as error:

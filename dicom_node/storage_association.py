@@ -28,6 +28,7 @@ from dicom_node.command_set import (
 )
 from dicom_node.gatekeeper import Admitted
 from dicom_node.incoming import Incoming
+from dicom_node.pace import Pace, TooSlow
 from dicom_node.proposal import ACCEPTED, Agreed, Proposal, acceptance, agree
 from dicom_node.upper_layer import MAXIMUM_PDU, PDU_SECONDS
 
@@ -64,7 +65,7 @@ _LENGTHS = {0x05: 4, 0x07: 4}
 
 RELEASED = b"\x06\0\0\0\0\x04\0\0\0\0"
 # Source 2 is the service provider; reasons of PS3.8 table 9-26.
-UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 1, 2, 6
+NO_REASON, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
 
 
 class Broken(Exception):
@@ -108,6 +109,7 @@ class StorageAssociation:
         self._command = bytearray()
         self._request: tuple[Command, int] | None = None  # whose dataset is arriving
         self._incoming: Incoming | None = None
+        self._pace = Pace()
         self._six = memoryview(bytearray(6))
         self._twelve = memoryview(bytearray(12))
         self._is_ahead = False  # the next PDU's header, and its first value's, stand in `_twelve` already
@@ -128,6 +130,8 @@ class StorageAssociation:
             self._listen()
         except Broken as broken:
             self._abort(broken.reason)
+        except TooSlow:
+            self._abort(NO_REASON)
         except (Gone, OSError):
             self.is_aborted = True
         finally:
@@ -202,6 +206,7 @@ class StorageAssociation:
             left -= length + 4
             if size < 0 or left < 0 or context_id not in self._contexts:
                 raise Broken
+            self._pace.arrived(size)
             if control & 1:
                 self._take_command(context_id, size, is_last=bool(control & 2))
             else:
@@ -246,6 +251,7 @@ class StorageAssociation:
         self._answer(command, context_id, incoming)
 
     def _answer(self, command: Command, context_id: int, incoming: Incoming | None) -> None:
+        self._pace.is_whole()
         if command.is_response or command.field == C_CANCEL_RQ:
             if incoming is not None:
                 incoming.close()

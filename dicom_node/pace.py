@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-# A line of 20 kbit/s carries twice as much; what a busy device, or a line that broke down, is late by is forgiven
-# up to a minute in all.
+# A line of 20 kbit/s carries twice as much; what a busy device, or a line that broke down, is late by is
+# forgiven up to a minute in all.
 GRACE_SECONDS = 60.0
 LEAST_BYTES_A_SECOND = 1024
 

@@ -70,7 +70,7 @@ class Walked:
     trailing: str | None = None  # what follows the pixel data was cut off
     is_abridged: bool = False  # nested elements were left out
     texts: list[bytes] = field(default_factory=list)  # values that are no elements here, but show a charset
-    repeated: list[Items] = field(default_factory=list)  # what a later element of the same tag took the place of
+    repeated: list[Items] = field(default_factory=list)  # a later one of the same tag took their place
 
 
 @dataclass(slots=True)

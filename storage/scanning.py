@@ -139,7 +139,7 @@ def _scan(head: bytes, data: bytes | memoryview, found: Walked, wanted: dict[int
             if at > ahead:
                 raise struct.error
             elements[tag] = Element(tag, _SHORT.get(vr) or _LONG[vr], head[begin:at])
-        elif vr in _TEXT and length <= _LONGEST:  # the walk passes over longer ones, and hears nothing in them
+        elif vr in _TEXT and length <= _LONGEST:  # the walk passes over longer ones and hears nothing
             if at > ahead:
                 raise struct.error
             _listen(head, begin, at, texts)

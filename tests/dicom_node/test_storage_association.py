@@ -49,8 +49,10 @@ CONTEXTS = {1: (CT, [EXPLICIT]), 3: (VERIFICATION, [IMPLICIT]), 5: (MR, [EXPLICI
 class Peer:
     """A device that says exactly what it is told to."""
 
-    def __init__(self, node: Node, request: bytes) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", node.port), timeout=20)
+    def __init__(self, node: Node, request: bytes, *, address: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(
+            ("127.0.0.1", node.port), timeout=20, source_address=(address, 0)
+        )
         self.socket.sendall(request)
         self.answer = self.pdu()
 
@@ -85,8 +87,8 @@ class Peer:
 
 
 @contextmanager
-def associated(node: Node, request: bytes | None = None) -> Iterator[Peer]:
-    peer = Peer(node, request or _request(CONTEXTS))
+def associated(node: Node, request: bytes | None = None, *, address: str = "127.0.0.1") -> Iterator[Peer]:
+    peer = Peer(node, request or _request(CONTEXTS), address=address)
     try:
         yield peer
     finally:

@@ -96,6 +96,7 @@ LENGTHS = (
     Limit("Object that is transcoded for a peer", "dicom_node.fitting.MOST_RE_ENCODED", "bytes"),
     Limit("Header without bulk data", "storage.elements.MAX_HEADER_BYTES", "bytes"),
     Limit("Deflated header, inflated", "storage.windows.MAX_INFLATED_BYTES", "bytes"),
+    Limit("Deflated object, inflated", "storage.windows.MAX_INFLATED", "bytes"),
     Limit("The same against what it was deflated to", "storage.windows.MAX_RATIO", "times"),
     Limit(
         "What a peer still says after it was told that we end",

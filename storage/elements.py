@@ -15,7 +15,7 @@ from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom.datadict import mask_match
 
 from storage.rejections import InstanceRejected, Unacceptable, malformed, truncated
-from storage.windows import Window, open_window
+from storage.windows import MAX_INFLATED, Window, open_window
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -243,6 +243,9 @@ def _read_pixels(window: Window, found: Walked, tag: int, length: int, at: int, 
     """Where the pixel data ends."""
     found.pixel_tag = tag
     if length != UNDEFINED:
+        if window.is_deflated and length > MAX_INFLATED:
+            sentence = "the deflated dataset unfolds beyond every measure"
+            raise InstanceRejected(sentence, kind=Unacceptable.TOO_LARGE)
         found.pixel_length = length
         if not window.is_deflated:
             window.pass_over(at, length)

@@ -10,13 +10,12 @@ from typing import BinaryIO, Protocol
 
 from storage.elements import EXPLICIT_BIG, IMPLICIT_LITTLE, LONG_LENGTH, SHORT_LENGTH
 from storage.objects import ObjectStore
-from storage.windows import DEFLATED
+from storage.windows import DEFLATED, MAX_INFLATED
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 MAX_DEPTH = 32
 MAX_STEPS = 1_000_000
-MAX_INFLATED = 512 << 20
 _LONG = {vr.encode() for vr in LONG_LENGTH}
 _SHORT = {vr.encode() for vr in SHORT_LENGTH}
 

@@ -12,6 +12,7 @@ from storage.rejections import InstanceRejected, Unacceptable, malformed, trunca
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MAX_INFLATED_BYTES = 64 << 20
 MAX_RATIO = 100
+MAX_INFLATED = 512 << 20  # a whole dataset: what is larger is unfolded by no reader of ours
 
 
 class Window(ABC):

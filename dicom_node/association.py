@@ -150,6 +150,9 @@ class PeerAssociation(Association):
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except Exception as error:
+            # pynetdicom breaks on a proposal that lacks what every one has, such as an abstract syntax.
+            self._reactor.give_up(error)
         finally:
             self._messages.discard()
             with contextlib.suppress(OSError):

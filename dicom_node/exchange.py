@@ -129,7 +129,7 @@ class Exchange:
                 RETRIEVE_FIELDS[type(self.request).__name__],
                 self.context_id,
                 self.request.MessageID,
-                str(self.request.AffectedSOPClassUID),
+                self.abstract_syntax,
                 status,
                 counts,
             )

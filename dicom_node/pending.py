@@ -28,8 +28,9 @@ class Pending:
         self._exchange = exchange
         self._charset = charset
         request = exchange.request
-        uid = str(request.AffectedSOPClassUID or "")
-        self._command = Command(C_FIND_RQ, request.MessageID, True, uid, "", False)
+        self._command = Command(
+            C_FIND_RQ, request.MessageID, True, exchange.abstract_syntax, "", is_response=False
+        )
         self._head = response(self._command, exchange.context_id, status, has_dataset=True)
         self._most = exchange.association.requestor.maximum_length or MAXIMUM_PDU
         self._is_implicit = exchange.transfer_syntax == IMPLICIT_LITTLE

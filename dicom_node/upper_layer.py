@@ -211,10 +211,7 @@ class Reactor(dul.DULServiceProvider):
             # ValueError and OSError are the peer's fault, and so is an answer of ours that comes when the
             # association has been broken off: the table has no place for it. No message: it may quote what
             # was sent.
-            if not isinstance(error, ValueError | OSError | InvalidEventError):
-                frames = "".join(traceback.format_tb(error.__traceback__)[-2:])
-                log.info("association aborted: %s\n%s", type(error).__name__, frames)
-            self._give_up()
+            self.give_up(None if isinstance(error, ValueError | OSError | InvalidEventError) else error)
         self._news.set()
 
     def _stand_still(self) -> None:
@@ -222,8 +219,11 @@ class Reactor(dul.DULServiceProvider):
         while self._is_lent and not self._kill_thread:
             self._goes_on.wait(IDLE_LOOK)
 
-    def _give_up(self) -> None:
+    def give_up(self, unforeseen: Exception | None) -> None:
         """An A-ABORT past the state machine, which can no longer be trusted to send one."""
+        if unforeseen is not None:
+            frames = "".join(traceback.format_tb(unforeseen.__traceback__)[-2:])
+            log.info("association aborted: %s\n%s", type(unforeseen).__name__, frames)
         abort = A_ABORT_RQ()
         abort.source, abort.reason_diagnostic = 2, 0
         if self.socket is not None and self.socket.socket is not None:

@@ -3,6 +3,7 @@
 import logging
 import socket
 import struct
+import threading
 
 from dicom_node.node import Node
 from tests.dicom_node.devices import dcmtk
@@ -42,3 +43,41 @@ def test_a_command_with_a_number_of_three_bytes_ends_its_association_and_no_othe
     assert heard[:1] == b"\x07"
     assert dcmtk("echoscu", node=node)[0] == 0
     assert [words for words in caplog.messages if "aborted" in words] == []
+
+
+def test_a_query_that_names_a_class_in_no_letters_is_answered_by_the_one_that_was_agreed(
+    node: Node, caplog
+) -> None:
+    caplog.set_level(logging.INFO, "reading_center.dicom")
+    said = next(one for one in conversations.asking() if conversations.STUDY_FIND.encode() in one)
+    harmed = said.replace(conversations.STUDY_FIND.encode(), b"\xfc" + conversations.STUDY_FIND[1:].encode())
+
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as caller:
+        caller.sendall(conversations.request(conversations.CONTEXTS))
+        caller.recv(8192)
+        caller.sendall(harmed)
+        heard = b"".join(iter(lambda: caller.recv(8192), b""))
+
+    assert heard[:1] == b"\x04"
+    assert [words for words in caplog.messages if "failed" in words] == []
+
+
+def test_a_proposal_without_an_abstract_syntax_is_aborted_and_holds_no_place(
+    node: Node, caplog, monkeypatch
+) -> None:
+    died = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    whole = conversations.request(conversations.CONTEXTS)
+    said = b"\x30\0" + struct.pack(">H", len(conversations.CT)) + conversations.CT.encode()
+    at = whole.index(said)
+    context, length = whole[at - 8 : at], len(whole) - 6 - len(said)
+    shorter = context[:2] + struct.pack(">H", int.from_bytes(context[2:4], "big") - len(said)) + context[4:]
+    harmed = whole[:2] + struct.pack(">L", length) + whole[6 : at - 8] + shorter + whole[at + len(said) :]
+
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as caller:
+        caller.sendall(harmed)
+        heard = b"".join(iter(lambda: caller.recv(8192), b""))
+
+    assert heard[:1] == b"\x07"
+    assert dcmtk("echoscu", node=node)[0] == 0
+    assert died == []

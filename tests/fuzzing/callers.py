@@ -9,6 +9,7 @@ import socket
 import struct
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,8 @@ class Noticed(logging.Handler):
             self.said.append(words)
 
     def died(self, thread: threading.ExceptHookArgs) -> None:
-        self.said.append(f"a thread died of {thread.exc_type.__name__}")
+        frames = "".join(traceback.format_tb(thread.exc_traceback)[-3:])
+        self.said.append(f"a thread died of {thread.exc_type.__name__}: {thread.exc_value}\n{frames}")
 
 
 class Callers:

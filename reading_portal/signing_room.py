@@ -60,7 +60,7 @@ class SigningRoom:
         """The moment of signing, to the second: finer ones are neither printed nor sealed."""
         return self.now.replace(microsecond=0)
 
-    def sign(self, task_id: int, *, fence: int, seen: int | None = None) -> Issued:
+    def sign(self, task_id: int, *, fence: int, seen: issuing.Seen | None = None) -> Issued:
         """The author signs: preliminary where a reviewer must follow, otherwise final.
 
         Raises Missing, StaleFence, WrongState, Refused, Unacceptable, UnprintableReport, WrongCredentials,
@@ -72,7 +72,7 @@ class SigningRoom:
             )
         )
 
-    def approve(self, task_id: int, *, fence: int, seen: int | None = None) -> Issued:
+    def approve(self, task_id: int, *, fence: int, seen: issuing.Seen | None = None) -> Issued:
         """The second person signs the author's words; final. Raises what `sign` raises."""
         return self._issue(
             lambda session: issuing.content_to_approve(

@@ -129,6 +129,11 @@ def version_of(session: Session, study: Study) -> int:
     return int(made + undone)
 
 
+def mark_of(session: Session, study: Study) -> str:
+    """Another one after every correction: whose the study is said to be, and how often that was corrected."""
+    return f"{study.patient_pk}.{version_of(session, study)}"
+
+
 def correct(
     session: Session,
     study: Study,
@@ -331,11 +336,17 @@ def _tell(
         corrected=correction.changes,
         reason=reason,
     )
-    changes.publish(
-        session,
-        changes.Topic.STUDY,
-        f"study:{study.study_instance_uid}",
-        "corrected",
-        institution_code=study.institution_code,
-        modality=study.modality,
-    )
+    concerned = {study.id: study}
+    if correction.patient_pk is not None:
+        # What is said of a patient is said on the pages of all of that patient's studies.
+        its = session.scalars(select(Study).where(Study.patient_pk == correction.patient_pk))
+        concerned |= {one.id: one for one in its}
+    for one in concerned.values():
+        changes.publish(
+            session,
+            changes.Topic.STUDY,
+            f"study:{one.study_instance_uid}",
+            "corrected",
+            institution_code=one.institution_code,
+            modality=one.modality,
+        )

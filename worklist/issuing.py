@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from storage import audit, changes, jobs
 from storage.audit import Act
 from storage.changes import Topic
+from storage.corrections import mark_of
 from storage.imaging import Instance, Origin, Patient, Series, Study
 from storage.institutions import Institution
 from worklist import reading_tasks
@@ -39,6 +40,14 @@ from worklist.reports import (
     version_of,
 )
 from worklist.signing import manifest_hash, new_verify_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a signer has looked at; None: nobody has said."""
+
+    study_version: int | None = None  # of the images
+    study_mark: str | None = None  # storage.corrections.mark_of: whose they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +73,15 @@ class Prepared:
 
 
 def content_to_sign(
-    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: int | None = None
+    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: Seen | None = None
 ) -> Prepared:
-    """What the author's signature would stand for; `seen` is the version of the images that were looked at.
-    Raises StaleFence, Refused, Unacceptable, and WrongState where images came since."""
+    """What the author's signature would stand for; `seen` is what was looked at. Raises StaleFence, Refused,
+    Unacceptable, and WrongState where images came since or the study was corrected."""
     task = held(session, task_id, by=by, fence=fence, now=now)
     if task.state != TaskState.CLAIMED:
         raise WrongState(f"the task is {task.state}", holder=task.holder)
     _may_still(session, task, by, now)
-    _must_have_seen(task, seen)
+    _must_have_seen(session, task, seen)
     report = report_of_task(session, task, now=now)
     if not report.findings.strip() or not report.impression.strip():
         raise Unacceptable("a report needs findings and an impression before it is signed")
@@ -85,7 +94,7 @@ def content_to_sign(
 
 
 def content_to_approve(
-    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: int | None = None
+    session: Session, task_id: int, *, by: Who, fence: int, now: datetime, seen: Seen | None = None
 ) -> Prepared:
     """What the reviewer's signature would stand for: the author's words, unchanged."""
     task = held(session, task_id, by=by, fence=fence, now=now)
@@ -95,7 +104,7 @@ def content_to_approve(
     if task.author == by.username:
         raise Refused("the author does not review the own report")
     _may_still(session, task, by, now)
-    _must_have_seen(task, seen)
+    _must_have_seen(session, task, seen)
     report = report_of_task(session, task, now=now)
     author = session.get(Practitioner, task.author or "")
     if author is None:
@@ -226,9 +235,13 @@ def _may_still(session: Session, task: ReadingTask, person: Who, now: datetime) 
         raise Refused(refusal)
 
 
-def _must_have_seen(task: ReadingTask, seen: int | None) -> None:
-    if seen is not None and seen != task.study.version:
+def _must_have_seen(session: Session, task: ReadingTask, seen: Seen | None) -> None:
+    if seen is None:
+        return
+    if seen.study_version is not None and seen.study_version != task.study.version:
         raise WrongState("new images came after this exam was opened; look at them and sign again")
+    if seen.study_mark is not None and seen.study_mark != mark_of(session, task.study):
+        raise WrongState("this exam was corrected after it was opened; look at it and sign again")
 
 
 def prepare(

@@ -12,6 +12,7 @@ from reading_portal.pages.first_picture import bundle, first_picture
 from reading_portal.pages.visit import Looking, Visit
 from reading_portal.report_templates import templates_for
 from reading_portal.viewing import note_view
+from storage.corrections import mark_of
 from storage.imaging import Series, Study
 from worklist.critical_results import Category, critical_results_for
 from worklist.other_exams import other_exams
@@ -58,6 +59,8 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
         task=task,
         study=study,
         seen=study.version,
+        mark_seen=mark_of(visit.session, study),
+        is_corrected=False,
         patient=study.patient,
         order=task.service_request,
         stand=_stand(visit, task, people),
@@ -105,10 +108,19 @@ def show_draft(session: ReadSession, person: CurrentPractitioner, now: Now, task
 
 
 @router.get("/reading/{task_id}/arrival")
-def show_arrival(visit: Looking, task_id: int, seen: Annotated[int, Query(ge=0)]) -> Response:
-    """How complete the study is now, and whether images came since the page showed its version `seen`."""
-    task = find_task(visit.session, visit.who, task_id)
-    return visit.part("_arrival.html", study=task.study, seen=seen)
+def show_arrival(
+    visit: Looking,
+    task_id: int,
+    seen: Annotated[int, Query(ge=0)],
+    mark: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
+    """How complete the study is now, whether images came since the page showed its version `seen`, and
+    whether it was corrected since it bore this `mark`."""
+    study = find_task(visit.session, visit.who, task_id).study
+    is_corrected = mark not in ("", mark_of(visit.session, study))
+    return visit.part(
+        "_arrival.html", study=study, patient=study.patient, seen=seen, is_corrected=is_corrected
+    )
 
 
 def _stand(visit: Visit, task: ReadingTask, people: dict[str, str]) -> Stand:

@@ -36,7 +36,9 @@ from reading_portal.shapes import (
 )
 from reading_portal.signing_room import SigningRoom
 from reading_portal.viewing import note_query
+from storage.corrections import mark_of
 from worklist import assignment, people, reading_tasks, reports
+from worklist.issuing import Seen
 from worklist.people import Role, Who, must_have
 from worklist.problems import Unacceptable
 from worklist.reading_tasks import Claim, ReadingTask
@@ -69,6 +71,7 @@ class Task(Answer):
     study_version: int  # grows with images that come after the study first settled
     arrival_state: str
     settled_by: str | None
+    study_mark: str | None = None  # another one after every correction; of one task only
 
 
 class Tasks(Answer):
@@ -137,6 +140,12 @@ class Signature(Credentials):
     fence: Fence
     # The task's, as it was when the signer looked. Left out: only images during the signing are noticed.
     study_version: Annotated[int | None, Field(ge=1)] = None
+    # The same of whose it is, as GET of the task said.
+    study_mark: Annotated[str | None, Field(max_length=40)] = None
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(study_version=self.study_version, study_mark=self.study_mark)
 
 
 class Review(Signature):
@@ -218,7 +227,8 @@ def claim_next_task(who: CurrentPractitioner, session: OpenSession, now: Now) ->
 
 @router.get("/{task_id}")
 def look_at_task(task_id: Key, who: CurrentPractitioner, session: ReadSession) -> Task:
-    return Task(**task_of(reading_tasks.find_task(session, who, task_id), people.names(session)))
+    task = reading_tasks.find_task(session, who, task_id)
+    return Task(**task_of(task, people.names(session)), study_mark=mark_of(session, task.study))
 
 
 @router.post("/{task_id}/claim")
@@ -330,7 +340,7 @@ def sign_report(
 ) -> Issued:
     """The author signs, with password or one-time code: `preliminary` where a reviewer must follow."""
     room = SigningRoom(database, objects, authority, settings, who, now, password=body.password, otp=body.otp)
-    return Issued.model_validate(room.sign(task_id, fence=body.fence, seen=body.study_version))
+    return Issued.model_validate(room.sign(task_id, fence=body.fence, seen=body.seen))
 
 
 @router.post("/{task_id}/review", dependencies=[SigningSeat])
@@ -347,7 +357,7 @@ def review_report(
     """A second person approves, which is final, or sends it back with a note."""
     room = SigningRoom(database, objects, authority, settings, who, now, password=body.password, otp=body.otp)
     if body.decision == "approve":
-        return Issued.model_validate(room.approve(task_id, fence=body.fence, seen=body.study_version))
+        return Issued.model_validate(room.approve(task_id, fence=body.fence, seen=body.seen))
     return Issued.model_validate(room.reject(task_id, fence=body.fence, note=body.note))
 
 

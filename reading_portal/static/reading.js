@@ -47,10 +47,10 @@ window.addEventListener("online", () => { document.querySelector("[data-line-dow
 // --- images that come while the exam is open: said beside them, never put in unasked --------------------------------
 
 const arrival = document.querySelector("[data-arrival]");
-const seen = Number(arrival.dataset.version);
+const seen = Number(arrival.dataset.version), { mark } = arrival.dataset;
 let keepWords = async () => {};
 async function lookForNewImages() {
-  const answer = await fetch(`/reading/${task}/arrival?seen=${seen}`, { credentials: "same-origin" }).catch(() => null);
+  const answer = await fetch(`/reading/${task}/arrival?seen=${seen}&mark=${mark}`, { credentials: "same-origin" }).catch(() => null);
   const now = answer?.ok ? await answer.text() : "";
   if (now && now !== lookForNewImages.said) arrival.innerHTML = lookForNewImages.said = now;
 }
@@ -236,7 +236,7 @@ function begin() {
     const typed = field.value;
     const done = await attempt(signing, async () => {
       if (mode === "write" && !(await draft.save())) return { ok: false, status: 0, body: {} };
-      return mode === "write" ? proven("sign", { fence, study_version: seen }, typed) : proven("review", { fence, study_version: seen, decision: "approve", note: "" }, typed);
+      return mode === "write" ? proven("sign", { fence, study_version: seen, study_mark: mark }, typed) : proven("review", { fence, study_version: seen, study_mark: mark, decision: "approve", note: "" }, typed);
     });
     field.value = "";
     if (!done) { if (signing.open) field.focus(); return; }

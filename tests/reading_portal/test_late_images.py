@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from storage import changes
 from storage.database import utc_now
 from storage.imaging import Study
 from tests.builders import a_dataset, a_manifest, keep, settle_exam
@@ -147,3 +148,42 @@ def test_images_after_the_signature_are_said_at_home_and_verified_by_a_reader(po
     with portal.database.reading() as session:
         study = session.query(Study).filter_by(study_instance_uid=exam.study_instance_uid).one()
         assert task_of(session, study).state == "completed"
+
+
+def test_a_study_that_gets_another_patient_is_told_and_signed_only_by_who_has_seen_it(quick_portal):
+    exam = quick_portal.an_exam()
+    reader, technician = quick_portal.by("chen"), quick_portal.by("ma")
+    fence = quick_portal.written(exam)
+    task = reader.get(quick_portal.task(exam)).json()
+    words = {"fence": fence, "study_mark": task["study_mark"], "password": password_of("chen")}
+    look = f"/reading/{exam.task_id}/arrival?seen={task['study_version']}&mark={task['study_mark']}"
+
+    before = text(reader, look)
+    technician.post(
+        f"/api/studies/{exam.study_instance_uid}/corrections",
+        json={"reason": "姓名登记有误", "version": 0, "name": "Wang^Wu=王五"},
+    ).raise_for_status()
+    told = text(reader, look)
+    refused = reader.post(f"{quick_portal.task(exam)}/sign", json=words)
+    words["study_mark"] = reader.get(quick_portal.task(exam)).json()["study_mark"]
+    signed = reader.post(f"{quick_portal.task(exam)}/sign", json=words)
+
+    assert "更正" not in before
+    assert "您打开检查后其信息已被更正" in told and "王五" in told
+    assert (refused.status_code, signed.status_code) == (409, 200)
+    assert (
+        refused.json()["detail"] == "this exam was corrected after it was opened; look at it and sign again"
+    )
+
+
+def test_the_pages_of_all_studies_of_a_patient_hear_that_the_name_was_corrected(quick_portal):
+    exam, other = quick_portal.an_exam(), quick_portal.an_exam()
+    quick_portal.by("ma").post(
+        f"/api/studies/{exam.study_instance_uid}/corrections",
+        json={"reason": "姓名登记有误", "version": 0, "name": "Wang^Wu=王五"},
+    ).raise_for_status()
+
+    with quick_portal.database.reading() as session:
+        told = {one.subject for one in changes.since(session, 0) if one.verb == "corrected"}
+
+    assert told == {f"study:{one.study_instance_uid}" for one in (exam, other)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +328,45 @@ def test_images_that_come_while_one_writes_are_said_and_shown_only_when_asked_fo
     expect(told).to_contain_text("您打开检查后又有新图像到达", timeout=30_000)
     assert page.input_value("#findings") == FINDINGS
     assert seat.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("zh-CN", "您打开检查后其信息已被更正。现为： 王五 男"),
+        ("en", "This exam was corrected after you opened it. It is now of:"),
+    ],
+)
+def test_a_patient_who_is_corrected_while_one_writes_is_shown_before_one_can_sign(
+    desk: Desk, language: str, sentence: str
+) -> None:
+    # Given: Dr Chen has written for the patient whose name stands on the page.
+    exam = desk.an_exam(patient=replace(builders.ZHANG, patient_id=new_uid()[-12:]))
+    seat = desk.seat("chen")
+    seat.context.add_cookies([{"name": "language", "value": language, "url": desk.centre.url}])
+    page = seat.open(f"/reading/{exam.task_id}")
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    page.fill("#findings", FINDINGS)
+    page.fill("#impression", IMPRESSION)
+
+    # When: the township corrects the name, and Dr Chen signs all the same.
+    correcting = desk.by("ma").post(
+        f"/api/studies/{exam.study_instance_uid}/corrections",
+        json={"reason": "姓名登记有误", "version": 0, "name": "Wang^Wu=王五"},
+    )
+    correcting.raise_for_status()
+    told = page.locator("[data-corrected]")
+    expect(told).to_contain_text(sentence, timeout=5_000)
+    sign_with(page, "Control+Enter", password_of("chen"))
+
+    # Then: not before the page shows whom it is about now; no word is lost.
+    problem = page.locator("dialog#sign [data-problem]")
+    expect(problem).to_contain_text("更正" if language == "zh-CN" else "corrected", timeout=10_000)
+    page.keyboard.press("Escape")
+    told.get_by_role("button").click()
+    expect(page.locator("header .bar-patient")).to_contain_text("王五" if language == "zh-CN" else "Wang")
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    assert page.input_value("#findings") == FINDINGS
+    expect(told).to_have_count(0)
+    sign_with(page, "Control+Enter", password_of("chen"))
+    page.wait_for_url(LIST, timeout=30_000)

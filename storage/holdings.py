@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from storage.database import Base, Database
 from storage.imaging import Instance, QuarantinedInstance
+from storage.objects import ObjectStore
 
 BATCH = 500
 
@@ -29,6 +30,8 @@ class Holding:
     digest: InstrumentedAttribute[Any]
     since: InstrumentedAttribute[Any]
     offset: InstrumentedAttribute[Any] | None = None
+    # What may be the same bytes, said by whoever knows where else they were put; by the object's key.
+    elsewhere: Callable[[Database, ObjectStore, str], Iterator[bytes]] | None = None
 
     @property
     def title(self) -> str:

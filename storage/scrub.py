@@ -6,9 +6,11 @@ and keeps nothing but its place: a row for each object and look would cost more 
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,7 +24,7 @@ from storage.healing import index_found, read_found
 from storage.holdings import IMAGES, Held, Holding, held, walk
 from storage.instance_headers import LONGEST_WAY
 from storage.instances import hashing
-from storage.objects import FolderStore, ObjectMissing, ObjectStore, StoreAway
+from storage.objects import FolderStore, ObjectMissing, ObjectStore, StoreAway, new_key
 from storage.rounds import Turn
 from storage.spool import SpoolFirst
 from storage.unclaimed import copies_of
@@ -113,7 +115,8 @@ def settle(
 
 
 def repair(database: Database, objects: ObjectStore, one: Held, *, now: datetime) -> bool:
-    """Find a second good copy of a marked object: in the store under one in the spool, or a resend's."""
+    """Find a second good copy of a marked object: in the store under one in the spool, a resend's, or where
+    else its holder knows of one."""
     if isinstance(objects, SpoolFirst) and fault_of(objects.store, one) is None:
         # It was copied before it changed here; the copy that is looked at first is in the way.
         objects.spool.discard(one.key)
@@ -133,6 +136,25 @@ def repair(database: Database, objects: ObjectStore, one: Held, *, now: datetime
             is_mended = held(session, one.holding, one.key) is None
         if is_mended:
             database.in_transaction(lambda session: _say_copy(session, one.key))
+            return True
+    return _put_again(database, objects, one, now=now)
+
+
+def _put_again(database: Database, objects: ObjectStore, one: Held, *, now: datetime) -> bool:
+    """The same bytes under a new key, where they lie elsewhere too: the row points there from now on."""
+    holding = one.holding
+    for content in holding.elsewhere(database, objects, one.key) if holding.elsewhere is not None else ():
+        kind = one.key.partition("/")[0]
+        again = replace(one, key=new_key(kind, now))
+        objects.put(again.key, io.BytesIO(content), len(content))
+        if fault_of(objects, again) is None:
+
+            def point(session: Session, key: str = again.key) -> None:
+                moved = update(holding.table).where(holding.key == one.key).values({holding.key: key})
+                session.execute(moved.execution_options(synchronize_session=False))
+                faults.mend(session, one.key, Mended.COPY, now=now)
+
+            database.in_transaction(point)
             return True
     return False
 

@@ -10,13 +10,18 @@ from sqlalchemy import select
 
 from dicom_node.deliveries import NotDelivered, handlers
 from dicom_node.outgoing import PeerUnreachable
+from storage.faults import Fault, ObjectFault
 from storage.imaging import ArrivalState, Instance, Origin, Series, Study
 from storage.institutions import ApplicationEntity, Institution
 from storage.jobs import Job
+from storage.scrub import examine
 from tests.builders import an_exam
 from tests.cast import settle_the_county
+from tests.damage import flip_a_byte
 from tests.dicom_node.conftest import EVERYTHING, settings_for
 from tests.signing import sign
+from worklist.holdings import HOLDINGS
+from worklist.reports import ReportVersion
 
 SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
@@ -116,3 +121,32 @@ def test_a_receiver_that_is_away_or_full_is_tried_again(county, tmp_path, reques
     work(county, tmp_path, "deliver-report")
 
     assert len(received) == 2
+
+
+@pytest.mark.parametrize("is_archived_well", [True, False], ids=["archived", "damaged there too"])
+def test_a_report_whose_document_is_damaged_has_it_again_from_its_study(county, tmp_path, is_archived_well):
+    exam = an_exam(county.database, county.objects)
+    version = sign(county.database, county.objects, exam.task_id, "chen")
+    work(county, tmp_path, "archive-report")
+    sealed = county.objects.get(version.pdf_key)
+    with county.database.reading() as session:
+        copy = session.scalar(select(Instance).where(Instance.sop_class_uid == EncapsulatedPDFStorage))
+        copy_key = copy.object_key
+    if not is_archived_well:
+        flip_a_byte(county.objects, copy_key, at=county.objects.get(copy_key).index(sealed) + 5)
+
+    flip_a_byte(county.objects, version.pdf_key)
+    fault = examine(county.database, county.objects, version.pdf_key, holdings=HOLDINGS)
+
+    assert fault is Fault.CHANGED
+    with county.database.reading() as session:
+        now = session.scalar(select(ReportVersion))
+        (mark,) = session.scalars(select(ObjectFault))
+        marked = mark.mended_by
+    if is_archived_well:
+        assert county.objects.get(now.pdf_key) == sealed
+        assert (now.pdf_sha256, now.content_hash) == (version.pdf_sha256, version.content_hash)
+        assert now.pdf_key != version.pdf_key, "what is damaged is not touched"
+        assert marked == "copy"
+    else:
+        assert (now.pdf_key, marked) == (version.pdf_key, None)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from storage.database import Base
 
@@ -147,9 +147,18 @@ def nodes(session: Session) -> list[NodeState]:
 
 
 def forget(session: Session, *, now: datetime) -> None:
-    """Drop slots and nodes that nobody asks for any more."""
+    """Drop slots and nodes that nobody asks for any more, and what a node that is gone said of a device that
+    another one, or a later one, has heard since."""
     session.execute(delete(DeviceFigures).where(DeviceFigures.begins_at < now - KEPT))
     session.execute(delete(NodeState).where(NodeState.at < now - NODES_KEPT))
+    later = aliased(DeviceSeen)
+    is_newer = or_(later.at > DeviceSeen.at, and_(later.at == DeviceSeen.at, later.node > DeviceSeen.node))
+    gone = delete(DeviceSeen).where(
+        DeviceSeen.at < now - NODES_KEPT,
+        DeviceSeen.node.not_in(select(NodeState.node)),
+        exists().where(later.ae_title == DeviceSeen.ae_title, is_newer),
+    )
+    session.execute(gone.execution_options(synchronize_session=False))
 
 
 def _is_kept(status: str) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database, utc_now
 from storage.headers import read_header
+from storage.holdings import IMAGES, unclaimed
 from storage.imaging import Instance, Origin, QuarantinedInstance
 from storage.indexing import Arrived, Outcome, Sender, Stored, index_instances
 from storage.instances import seal
@@ -103,5 +104,11 @@ def read_found(objects: ObjectStore, key: str) -> Arrived | None:
 
 def index_found(database: Database, one: Arrived) -> bool:
     """Write the rows of a whole object without any; False where its content is kept under another key."""
-    kept = database.in_transaction(lambda session: index_instances(session.connection(), [one])[0])
-    return kept.outcome is not Outcome.IDENTICAL  # sent twice, and the second copy was never needed
+
+    def index(session: Session) -> bool:
+        if index_instances(session.connection(), [one])[0].outcome is Outcome.IDENTICAL:
+            return False  # sent twice, and the second copy was never needed
+        # Nor was a second copy of what is kept aside: that one has no row of its own either.
+        return not unclaimed(session, [one.stored.key], IMAGES)
+
+    return database.in_transaction(index)

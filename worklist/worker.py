@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage import changes, jobs
+from storage import changes, device_figures, jobs
 from storage.database import Database, utc_now
 from storage.imaging import ArrivalState, Study
 from storage.instance_headers import fill_headers
@@ -129,6 +129,8 @@ def run_job(database: Database, handlers: Mapping[str, Handler], *, owner: str) 
 def sweep_changes(database: Database) -> bool:
     with database.transaction() as session:
         changes.forget(session, older_than=CHANGES_KEPT)
+        # Nodes forget their own; of one that never came back nobody else would.
+        device_figures.forget(session, now=utc_now())
     return False
 
 

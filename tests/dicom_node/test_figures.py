@@ -7,10 +7,11 @@ import pytest
 from dicom_node.node import build_node
 from storage import device_figures
 from storage.database import utc_now
-from storage.device_figures import EDGES, DeviceFigures, Figures
+from storage.device_figures import EDGES, DeviceFigures, DeviceSeen, Figures, NodeState
 from tests.dicom_node.conftest import declare, settings_for
 from tests.dicom_node.devices import CT, a_ct, associated, dcmtk, encoded, send
 from worklist.devices import last_seen
+from worklist.worker import sweep_changes
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -108,6 +109,28 @@ def test_old_slots_are_forgotten_and_the_last_word_is_not(node):
     with node.database.reading() as session:
         assert session.query(DeviceFigures).count() == 0
         assert "T01_CT" in device_figures.last_seen(session)
+
+
+def test_what_dead_nodes_said_of_a_device_goes_when_another_has_heard_it_since(node):
+    now = utc_now()
+    weeks = {"dead": 3, "dead later": 2, "dead with the last word": 2, "alive": 2}
+    told = [("dead", "T01_CT"), ("dead later", "T01_CT"), ("alive", "T01_CT")]
+    told.append(("dead with the last word", "T02_CT"))
+    with node.database.transaction() as session:
+        for name, title in told:
+            device_figures.see(session, node=name, seen={title: now - timedelta(weeks=weeks[name])})
+        state = {"started_at": now, "associations": 0, "waiting": 0, "spool_objects": 0, "spool_seconds": 0.0}
+        session.add(NodeState(node="alive", at=now, **state))
+        session.add(NodeState(node="dead", at=now - timedelta(weeks=3), **state))
+        before = device_figures.last_seen(session)
+
+    sweep_changes(node.database)
+
+    with node.database.reading() as session:
+        left = {(one.node, one.ae_title) for one in session.query(DeviceSeen)}
+        assert device_figures.last_seen(session) == before
+    assert ("dead", "T01_CT") not in left
+    assert {("dead with the last word", "T02_CT"), ("alive", "T01_CT")} <= left
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,19 @@ def test_a_large_dataset_that_breaks_off_leaves_nothing(objects, ingest):
     assert list(objects.keys()) == []
 
 
+def test_a_second_copy_of_what_is_kept_aside_is_no_lost_row_at_any_start(database, objects, ingest):
+    first = a_dataset()
+    other = a_dataset(patient_name="ANOTHER^ONE")
+    other.SOPInstanceUID = first.SOPInstanceUID
+    _keep(ingest, first)
+    for _ in range(2):  # its device was warned, and sends again
+        assert _keep(ingest, other).outcome is Outcome.QUARANTINED
+    assert _count(database, QuarantinedInstance) == 1
+    assert len(list(objects.keys("instances/"))) == 3
+
+    assert heal(database, objects) == 0
+
+
 def test_rows_that_a_power_cut_has_eaten_come_back_from_the_objects(database, objects, ingest):
     datasets = [a_dataset() for _ in range(3)]
     for dataset in datasets:

@@ -10,9 +10,11 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from storage.corrections import Correction
+from storage.uids import new_uid
 from tests.builders import a_dataset, an_order, keep, settle_exam
 from tests.reading_portal.conftest import Portal
 from tests.worklist.test_corrections import LI
+from tests.worklist.test_rereading import sent as sent_with
 
 HTML = {"accept": "text/html"}
 REASON = "技师选错了检查申请"
@@ -121,3 +123,41 @@ def filled(page: str) -> dict[str, str]:
     found = dict(re.findall(r'<input(?: type="(?:hidden|date)")? name="([a-z_]+)" value="([^"]*)"', form))
     found |= dict(re.findall(r'name="(sex|laterality)" value="(\w*)" class="unseen" checked', form))
     return found
+
+
+def test_a_program_reads_text_anew_and_takes_it_back(quick_portal: Portal) -> None:
+    portal, uid = quick_portal, new_uid()
+    sent_with(portal.database, portal.objects, uid)
+    settle_exam(portal.database, uid)
+    technician = portal.by("ma")
+    address = f"/api/studies/{uid}/text"
+    named = ("/dicom-web/studies", {"StudyInstanceUID": uid})
+
+    def name() -> str:
+        (row,) = portal.by("zhou").get(named[0], params=named[1]).json()
+        return str(row["00100010"]["Value"][0]["Alphabetic"])
+
+    seen = technician.get(address).json()
+    before = name()
+    body = {"charset": "GB18030", "version": 0}
+    others = [
+        portal.by("chen").post(address, json=body).status_code,
+        portal.by("he").post(address, json=body).status_code,
+        technician.post(address, json=body | {"charset": "ISO_IR 149"}).status_code,
+        technician.post(address, json=body | {"charset": 5}).status_code,
+    ]
+    made = technician.post(address, json=body)
+    again = technician.post(address, json=body)
+
+    assert (seen["used"], seen["now"]["texts"]["patient_name"]) == ("ISO_IR 100", before)
+    assert {one["charset"]: one["texts"]["patient_name"] for one in seen["others"]}["GB18030"] == "嬲嫑"
+    assert others == [403, 404, 422, 422]
+    assert (made.status_code, again.status_code) == (201, 409)
+    assert name() == "嬲嫑"
+    assert technician.get(address).json()["chosen"] == "GB18030"
+    undone = technician.post(
+        f"/api/studies/{uid}/corrections/{made.json()['id']}/undo", json={"reason": REASON, "version": 1}
+    )
+    assert undone.status_code == 200
+    assert name() == before
+    assert technician.get(address).json() == seen

@@ -370,3 +370,17 @@ def test_a_patient_who_is_corrected_while_one_writes_is_shown_before_one_can_sig
     expect(told).to_have_count(0)
     sign_with(page, "Control+Enter", password_of("chen"))
     page.wait_for_url(LIST, timeout=30_000)
+
+
+@pytest.mark.parametrize("width", [390, 900, 1440])
+def test_a_study_s_page_says_how_complete_it_is_on_every_width(desk: Desk, width: int) -> None:
+    exam = desk.an_exam()
+    seat = Seat(desk.browser, desk.centre.url, "ma", width=width, height=844)
+
+    page = seat.open(f"/studies/{exam.study_instance_uid}")
+
+    said = page.locator("header").get_by_text("按静默推定完整")
+    expect(said).to_be_visible()
+    box = said.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] < 30
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

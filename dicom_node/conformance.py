@@ -95,7 +95,8 @@ initials. Other text is matched with regard to case. IS and US are matched as nu
 those of the devices; Timezone Offset From UTC is not adjusted to. A device finds the studies that its
 institution may see. Keys without a level above are matched and returned; the counts, Modalities in Study,
 SOP Classes in Study, Issuer of Accession Number Sequence, Retrieve AE Title and Instance Availability
-(ONLINE) are returned as well."""
+(ONLINE) are returned as well. Any other optional key, such as Series Date or Institution Name, is neither
+matched nor returned; its matches come with FF01H."""
 
 RETRIEVAL = """\
 ### 3.4 Retrieve
@@ -223,7 +224,10 @@ def _code(status: int) -> str:
 
 FIND_STATUSES = (
     (_code(Status.PENDING), "a match"),
-    (_code(Status.PENDING_WITHOUT_SOME_KEYS), "a match; a key of the request is not held, or not matched"),
+    (
+        _code(Status.PENDING_WITHOUT_SOME_KEYS),
+        "a match; a key of the request is not held, or not matched, and narrows nothing",
+    ),
     (_code(Status.SUCCESS), "every match was sent"),
     (_code(Status.CANCEL), "cancelled"),
     (_code(Status.OUT_OF_RESOURCES), "more match than are answered (2.3); or the database is away"),

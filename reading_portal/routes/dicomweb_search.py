@@ -41,7 +41,8 @@ WORDS = {
 
 @router.get("/studies")
 def search_studies(ask: Ask) -> Response:
-    """Studies that match attributes by keyword or tag; `limit`, `offset`, `includefield`, `fuzzymatching`."""
+    """Studies that match attributes by keyword or tag; `limit`, `offset`, `includefield`, `fuzzymatching`,
+    `emptyvaluematching`, `multiplevaluematching`."""
     return _search(ask, Level.STUDY, {})
 
 
@@ -81,13 +82,14 @@ def _search(ask: Asked, level: Level, within: dict[str, str]) -> Response:
     limit = min(_number(ask, "limit", USUAL), MOST)
     offset = _number(ask, "offset", 0)
     keys = _keys(ask) | within
-    fuzzy = ask.request.query_params.get("fuzzymatching", "").lower() == "true"
+    how = {"fuzzy": _is_wanted(ask, "fuzzymatching"), "empty": _is_wanted(ask, "emptyvaluematching")}
+    _is_wanted(ask, "multiplevaluematching")  # a list of values is one always (PS3.4 C.2.2.2.8)
     headers = {}
     with ask.reading() as session:
         visible = visible_to(session, ask.who, Study)
         try:
             # One more than asked for tells whether something is left.
-            rows = find(session, level, keys, visible=visible, limit=limit + 1, offset=offset, fuzzy=fuzzy)
+            rows = find(session, level, keys, visible=visible, limit=limit + 1, offset=offset, **how)
         except BadKey as error:
             raise HTTPException(400, str(error)) from None
         if len(rows) > limit:
@@ -202,6 +204,13 @@ def _retrieve_url(base: str, row: Mapping[str, Any]) -> str:
         if values:
             url += f"/{word}/{values[0]}"
     return url
+
+
+def _is_wanted(ask: Asked, name: str) -> bool:
+    said = ask.request.query_params.get(name, "false").lower()
+    if said not in ("true", "false", ""):
+        raise HTTPException(400, f"{name} is true or false")
+    return said == "true"
 
 
 def _number(ask: Asked, name: str, default: int) -> int:

@@ -181,6 +181,8 @@ def answers(node, **keys):
         ({"PatientID": "P001", "StudyDescription": "", "ModalitiesInStudy": "CT"}, 0xFF00),
         ({"PatientID": "P001", "RetrieveAETitle": "", "InstanceAvailability": ""}, 0xFF00),
         ({"PatientID": "P001", "PatientWeight": ""}, 0xFF01),  # not held at all
+        ({"PatientID": "P001", "InstitutionName": "县医院"}, 0xFF01),
+        ({"PatientID": "P001", "SeriesDate": "20200101"}, 0xFF01),
         ({"PatientID": "P001", "NumberOfStudyRelatedInstances": "1"}, 0xFF01),  # held, not matched
     ],
 )

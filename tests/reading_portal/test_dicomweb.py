@@ -127,6 +127,15 @@ def test_the_study_list_of_an_unmodified_viewer_is_answered(portal: Portal) -> N
         ("ModalitiesInStudy=MR,CT", 1),
         (f"StudyInstanceUID=1.2.3,{STUDY}", 1),
         (f"StudyInstanceUID={STUDY}%5C1.2.3", 1),
+        # PS3.18 8.3.4.5: two quotation marks stand for no value, where that is asked for.
+        ("PatientName=%22%22&emptyvaluematching=true", 0),
+        ("PatientName=%22%22&emptyvaluematching=false", 1),
+        ("PatientName=%22%22", 1),
+        ("StudyID=%22%22&emptyvaluematching=true", 1),
+        ("AccessionNumber=%22%22&emptyvaluematching=true&multiplevaluematching=true", 0),
+        ("AccessionNumber=X9%5CQ0001&multiplevaluematching=true", 1),
+        ("PatientName=LI*%5CZHANG*&multiplevaluematching=true", 1),
+        ("AccessionNumber=X9%5CX8&multiplevaluematching=true", 0),
         ("limit=0", 0),
         ("offset=1", 0),
         ("_=12345", 1),
@@ -150,7 +159,9 @@ def test_an_answer_that_was_cut_says_so(portal: Portal) -> None:
     assert "warning" not in rest.headers
 
 
-@pytest.mark.parametrize("query", ["limit=many", "offset=-1", "StudyDate=yesterday", "limit=²"])
+@pytest.mark.parametrize(
+    "query", ["limit=many", "offset=-1", "StudyDate=yesterday", "limit=²", "emptyvaluematching=2"]
+)
 def test_a_search_that_makes_no_sense_is_refused(portal: Portal, query: str) -> None:
     with portal.client("chenyu") as chen:
         answer = chen.get(f"/dicom-web/studies?{query}")

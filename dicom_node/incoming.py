@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -34,14 +35,20 @@ class Buffers:
 class Incoming:
     """`room(n)` is where up to n bytes go, `filled(n)` says that they are there."""
 
-    def __init__(self, buffers: Buffers, begin_large: Callable[[], Writing]) -> None:
+    def __init__(self, buffers: Buffers, begin: Callable[[], Writing]) -> None:
         self._buffers = buffers
-        self._begin_large = begin_large
+        self._begin = begin
         self._buffer = buffers.take()
         self._used = 0
         self.length = 0
-        self.large: Writing | None = None
+        self.writing: Writing | None = None  # where it goes, as soon as that is begun
+        self.is_large = False
         self.lost: Exception | None = None  # why it could not be kept; the rest was read and dropped
+
+    def begin(self) -> None:
+        """Have its file ready before it is here: the peer is sending meanwhile."""
+        with contextlib.suppress(Exception):  # what hinders it is told when it is needed
+            self.writing = self._begin()
 
     def room(self, size: int) -> memoryview:
         if self._used == IN_MEMORY:
@@ -61,27 +68,29 @@ class Incoming:
 
     def finish(self) -> Writing | None:
         """The large dataset with its last piece; None where it is in memory."""
-        if self.large is not None:
-            self._spill()
-        return self.large
+        if not self.is_large:
+            return None
+        self._spill()
+        return self.writing
 
     def close(self) -> None:
         """Forget what was not kept; harmless afterwards."""
-        if self.large is not None:
-            self.large.abandon()
-            self.large = None
+        if self.writing is not None:
+            self.writing.abandon()
+            self.writing = None
         if self._buffer is not None:
             self._buffers.give_back(self._buffer)
             self._buffer = None  # type: ignore[assignment]
 
     def _spill(self) -> None:
         piece, self._used = self._buffer[: self._used], 0
+        self.is_large = True
         if self.lost is not None:
             return
         try:
-            if self.large is None:
-                self.large = self._begin_large()
-            self.large.write(piece)
+            if self.writing is None:
+                self.writing = self._begin()
+            self.writing.write(piece)
         except Exception as error:
             # The peer must be heard to the end before it can be told.
             self.lost = error

@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,10 @@ class Node:
         self._plain: Listener | None = None
         self._secure: Listener | None = None
         self._open: set[PeerAssociation | StorageAssociation] = set()
+        # Devices that released their last association after a new image: they go on with new ones.
+        self._going_on: set[str] = set()
+        # A device proposes the same, to the byte, every time.
+        self._proposal = lru_cache(maxsize=100)(partial(read_storage_proposal, offer=self.offer))
 
     @property
     def port(self) -> int | None:
@@ -220,7 +225,7 @@ class Node:
             self._refuse(arrival, refused)
             return
         self.counts.see(admitted.device.ae_title)
-        proposal = read_storage_proposal(admitted.first, self.offer)
+        proposal = self._proposal(admitted.first)
         if proposal is not None:
             self._receive(admitted, proposal)
             return
@@ -241,16 +246,30 @@ class Node:
 
     def _receive(self, admitted: Admitted, proposal: Proposal) -> None:
         """An association that only stores is served here and now, by our own upper layer."""
-        association = StorageAssociation(admitted, proposal, serve=self._keep, begin=self._begin)
+        title = admitted.device.ae_title
+        association = StorageAssociation(
+            admitted,
+            proposal,
+            serve=self._keep,
+            begin=self._begin,
+            is_repeating=title not in self._going_on,
+        )
         self._open.add(association)
         try:
             association.run()
         finally:
+            if association.is_aborted or association.is_repeating:
+                self._going_on.discard(title)
+            else:
+                self._going_on.add(title)
             self._ended(association)
 
     def _begin(self, association: StorageAssociation, command: Command, context: Agreed) -> Incoming:
         sender = _sender(association)
-        return Incoming(self.buffers, lambda: store.begin(self, command, context, sender))
+        incoming = Incoming(self.buffers, lambda: store.begin(self, command, context, sender))
+        if not association.is_repeating and command.field == C_STORE_RQ:
+            incoming.begin()
+        return incoming
 
     def _keep(
         self, association: StorageAssociation, command: Command, context: Agreed, incoming: Incoming | None

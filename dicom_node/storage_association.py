@@ -36,6 +36,7 @@ log = logging.getLogger("reading_center.dicom")
 
 IDLE_SECONDS = 120.0
 STUDIES_NOTED = 50
+READ_AHEAD = 4096  # at least a command and the headers after it, in one call
 MOST_UNHEARD = 2 * MAXIMUM_PDU  # of what a peer still says after it was told that we end
 
 _header = struct.Struct(">BxL")
@@ -95,12 +96,14 @@ class StorageAssociation:
         *,
         serve: Serve,
         begin: Callable[[StorageAssociation, Command, Agreed], Incoming],
+        is_repeating: bool = True,
     ) -> None:
         self.admitted = admitted
         self.counts: Counter[str] = Counter()
         self.studies: dict[str, None] = {}
         self.is_aborted = False
-        self.is_repeating = True  # what was kept already is sent again, as far as the last image tells
+        # What was kept already is sent again, as far as the last image tells.
+        self.is_repeating = is_repeating
         self._proposal = proposal
         self._serve, self._begin = serve, begin
         self._socket = admitted.connection
@@ -110,9 +113,8 @@ class StorageAssociation:
         self._request: tuple[Command, int] | None = None  # whose dataset is arriving
         self._incoming: Incoming | None = None
         self._pace = Pace()
-        self._six = memoryview(bytearray(6))
-        self._twelve = memoryview(bytearray(12))
-        self._is_ahead = False  # the next PDU's header, and its first value's, stand in `_twelve` already
+        self._held = memoryview(bytearray(READ_AHEAD))
+        self._at = self._end = 0  # what was read and not taken stands in `_held` between them
         self._sending = threading.Lock()
         self._is_over = threading.Event()
 
@@ -165,13 +167,10 @@ class StorageAssociation:
 
     def _listen(self) -> None:
         while True:
-            first = None
-            if self._is_ahead:
-                kind, length = _header.unpack(self._twelve[:6])
-                self._is_ahead, first = False, self._twelve[6:]
-            else:
+            if self._end - self._at < 6:
                 self._await_header()
-                kind, length = _header.unpack(self._six)
+            kind, length = _header.unpack_from(self._held, self._at)
+            self._at += 6
             action = ESTABLISHED.get(kind)
             if action is None:
                 raise Broken(UNRECOGNISED_PDU)
@@ -180,10 +179,9 @@ class StorageAssociation:
             if length > MAXIMUM_PDU or length != _LENGTHS.get(kind, length):
                 raise Broken
             if action is Action.DT_2:
-                self._take_data(length, first)
+                self._take_data(length)
                 continue
-            if first is None:
-                self._receive(memoryview(bytearray(length)))
+            self._take_into(memoryview(bytearray(length)))
             if action is Action.AR_2_AR_4:
                 if self._request is not None:
                     raise Broken(UNEXPECTED_PDU)
@@ -193,15 +191,14 @@ class StorageAssociation:
                 self.is_aborted = True
             return
 
-    def _take_data(self, left: int, first: memoryview | None) -> None:
+    def _take_data(self, left: int) -> None:
         """The presentation data values of one P-DATA-TF (PS3.8 9.3.5, annex E.2)."""
         while left:
             if left < 6:
                 raise Broken
-            if first is None:
-                self._receive(self._six)
-            length, context_id, control = _pdv.unpack(first or self._six)
-            first = None
+            self._hold(6)
+            length, context_id, control = _pdv.unpack_from(self._held, self._at)
+            self._at += 6
             size = length - 2
             left -= length + 4
             if size < 0 or left < 0 or context_id not in self._contexts:
@@ -216,7 +213,7 @@ class StorageAssociation:
         if self._request is not None or len(self._command) + size > LONGEST_COMMAND:
             raise Broken
         piece = bytearray(size)
-        self._receive(memoryview(piece))
+        self._take_into(memoryview(piece))
         self._command += piece
         if not is_last:
             return
@@ -238,10 +235,11 @@ class StorageAssociation:
         incoming = self._incoming
         while size:
             room = incoming.room(size)
-            if is_alone and not is_last and len(room) == size and self._is_plain:
-                self._receive_and_look_ahead(room)
-            else:
-                self._receive(room)
+            rest = self._take_held(room)
+            if rest and is_alone and not is_last and len(room) == size and self._is_plain:
+                self._receive_and_look_ahead(rest)
+            elif rest:
+                self._receive(rest)
             incoming.filled(len(room))
             size -= len(room)
         if not is_last:
@@ -272,11 +270,46 @@ class StorageAssociation:
         until = time.monotonic() + IDLE_SECONDS
         while True:
             try:
-                self._receive(self._six)
+                self._hold(6)
                 return
             except Gone as gone:
                 if gone.args != ("quiet",) or time.monotonic() >= until:
                     raise
+
+    def _hold(self, size: int) -> None:
+        """Read on until `size` bytes are held, and whatever has come with them."""
+        held = self._end - self._at
+        if held >= size:
+            return
+        self._held[:held] = self._held[self._at : self._end]
+        self._at, self._end = 0, held
+        until = 0.0
+        while self._end < size:
+            try:
+                arrived = self._socket.recv_into(self._held[self._end :])
+            except (BlockingIOError, TimeoutError):
+                raise Gone("late" if self._end else "quiet") from None
+            if not arrived:
+                raise Gone("closed")
+            self._end += arrived
+            if self._end < size:
+                now = time.monotonic()
+                until = until or now + PDU_SECONDS
+                if now > until:
+                    raise Gone("late")
+
+    def _take_into(self, view: memoryview) -> None:
+        if rest := self._take_held(view):
+            self._receive(rest)
+
+    def _take_held(self, view: memoryview) -> memoryview:
+        """Fill the view with what is held; what of it is still empty then."""
+        count = min(len(view), self._end - self._at)
+        if not count:
+            return view
+        view[:count] = self._held[self._at : self._at + count]
+        self._at += count
+        return view[count:]
 
     def _receive(self, view: memoryview) -> None:
         """Fill the view. Raises Gone("quiet") where not a byte came, Gone where it broke off."""
@@ -306,7 +339,7 @@ class StorageAssociation:
         """A fragment and the headers of the one that must follow, in one call: most of a dataset is this."""
         self._acknowledge_at_once()
         try:
-            got = self._socket.recvmsg_into([room, self._twelve], 0, socket.MSG_WAITALL)[0]
+            got = self._socket.recvmsg_into([room, self._held[:12]], 0, socket.MSG_WAITALL)[0]
         except (BlockingIOError, TimeoutError):
             raise Gone("late") from None
         if not got:
@@ -314,9 +347,8 @@ class StorageAssociation:
         if got < len(room):
             self._receive(room[got:])
             got = len(room)
-        if got < len(room) + 12:
-            self._receive(self._twelve[got - len(room) :])
-        self._is_ahead = True
+        self._at, self._end = 0, got - len(room)
+        self._hold(12)
 
     def _acknowledge_at_once(self) -> None:
         if self._is_plain:

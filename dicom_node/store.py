@@ -43,7 +43,7 @@ def store(node: Node, exchange: Exchange) -> None:
 
 
 def begin(node: Node, command: Command, context: Agreed, sender: Sender) -> Writing:
-    """For a dataset that outgrows memory while it arrives, or whose header is read while the disk works."""
+    """Where a dataset goes: begun before it is here, or before its header is read, so that the disk works."""
     return node.ingest.begin(
         command.sop_class_uid, command.sop_instance_uid, context.transfer_syntax, sender=sender
     )
@@ -74,10 +74,11 @@ def store_incoming(
         header = scan_header(incoming.whole, context.transfer_syntax)
         _check_names(header, command.sop_class_uid, command.sop_instance_uid)
         return node.ingest.keep(header, incoming.whole, sender=sender)
-    with begin(node, command, context, sender) as writing:
-        writing.write(incoming.whole)
-        header = scan_header(incoming.whole, context.transfer_syntax)
-        _check_names(header, command.sop_class_uid, command.sop_instance_uid)
+    with incoming.writing or begin(node, command, context, sender) as writing:
+        with node.ingest.turn():
+            writing.write_whole(incoming.whole)
+            header = scan_header(incoming.whole, context.transfer_syntax)
+            _check_names(header, command.sop_class_uid, command.sop_instance_uid)
         return node.ingest.finish(writing, header, is_likely_known=False)
 
 

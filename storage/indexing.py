@@ -6,7 +6,6 @@ image takes the slow way, once.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -77,8 +76,17 @@ class Arrived:
 
 
 @dataclass
+class _Series:
+    """A series as one batch sees it; `first` is what begins it, None where it is known already."""
+
+    pk: int
+    first: Arrived | None = None
+    arrived: int = 0
+
+
+@dataclass
 class _Place:
-    """Where an instance belongs, as one batch sees it."""
+    """Where an instance belongs, as one batch sees it; `first` is what begins a new study."""
 
     study_pk: int
     study_instance_uid: str
@@ -86,9 +94,8 @@ class _Place:
     institution_code: str
     modality: str
     has_settled: bool  # once; whatever comes after that is news to whoever has looked
-    is_new: bool = False
-    series: dict[str, int] = field(default_factory=dict)
-    grown: Counter[str] = field(default_factory=Counter)  # instances by series
+    first: Arrived | None = None
+    series: dict[str, _Series] = field(default_factory=dict)
     received: int = 0
     new_series: int = 0
     image: Header | None = None  # the first that is an image, not about one
@@ -147,7 +154,8 @@ class _Batch:
         self._dialect = connection.dialect
         self._cursor = connection.connection.cursor()
         self._places: dict[str, _Place] = {}
-        self._rows: list[dict[str, Any]] = []
+        self._kept: list[tuple[_Series, Arrived]] = []
+        self._changes: list[dict[str, Any]] = []
 
     def add(self, arrived: Sequence[Arrived]) -> list[Kept]:
         try:
@@ -156,10 +164,13 @@ class _Batch:
             for uid in sorted({one.header.study_instance_uid for one in arrived}):
                 self._find_study(uid)
             outcomes = [self._place(one, known) for one in arrived]
-            if self._rows:
-                self._statements.instance.run_many(self._cursor, self._rows)
-            for place in self._places.values():
-                self._grow(place)
+            for _, place in sorted(self._places.items()):
+                self._write(place)
+            if self._kept:
+                rows = [_instance_row(series.pk, one) for series, one in self._kept]
+                self._statements.instance.run_many(self._cursor, rows)
+            if self._changes:
+                self._statements.change.run_many(self._cursor, self._changes)
             return outcomes
         finally:
             self._cursor.close()
@@ -188,16 +199,16 @@ class _Batch:
         identity = identity_of(self._connection, one.header, one.sender.institution_code)
         place = self._places.get(header.study_instance_uid)
         if place is None:
-            place = self._new_study(one, identity)
+            place = self._begin_study(one, identity)
         elif place.identity != identity and not self._was_given_away(place, header, identity):
             return self._quarantine(one, "this Study Instance UID belongs to another patient")
         if one.origin is Origin.RECEIVED and is_manifest(header):
             one = replace(one, origin=Origin.LISTING)
             self._note_lists(one)
-        series_pk = self._find_series(place, one)
+        series = self._find_series(place, one)
+        series.arrived += 1
         known[one.uid] = content
-        self._rows.append(_instance_row(series_pk, one))
-        place.grown[header.series_instance_uid] += 1
+        self._kept.append((series, one))
         if one.origin is Origin.RECEIVED:
             place.received += 1
             place.last_at = one.now
@@ -235,63 +246,48 @@ class _Batch:
         named = asked | {"issuer": issuer, "patient_id": patient_id}
         return self._statements.given_away.run(self._cursor, named).fetchone() is not None
 
-    def _new_study(self, one: Arrived, identity: tuple[str, str]) -> _Place:
-        header, institution = one.header, one.sender.institution_code
-        said = Demographics(*identity, header.patient_name, header.patient_sex, header.patient_birth_date)
-        patient = patient_pk(self._cursor, self._dialect, said, now=one.now)
-        row = _study_row(one, patient)
-        pk = self._statements.new_study.run(self._cursor, row).fetchone()[0]
-        place = _Place(
-            pk, header.study_instance_uid, identity, institution, row["modality"], False, is_new=True
-        )
-        self._publish(place, "arriving", one.now)
+    def _begin_study(self, one: Arrived, identity: tuple[str, str]) -> _Place:
+        header, code = one.header, one.sender.institution_code
+        modality = "" if header.modality in ABOUT_IMAGES else header.modality
+        place = _Place(0, header.study_instance_uid, identity, code, modality, False, first=one)
         self._places[header.study_instance_uid] = place
         return place
 
-    def _publish(self, place: _Place, verb: str, now: datetime) -> None:
-        self._statements.change.run(
-            self._cursor,
-            {
-                "at": now,
-                "topic": changes.Topic.STUDY.value,
-                "subject": f"study:{place.study_instance_uid}",
-                "verb": verb,
-                "institution_code": place.institution_code,
-                "modality": place.modality,
-            },
-        )
-
-    def _find_series(self, place: _Place, one: Arrived) -> int:
+    def _find_series(self, place: _Place, one: Arrived) -> _Series:
         uid = one.header.series_instance_uid
-        if uid not in place.series:
+        series = place.series.get(uid)
+        if series is None:
             asked = {"study_pk": place.study_pk, "uid": uid}
             # A study that began in this batch has no series yet.
-            row = None if place.is_new else self._statements.series.run(self._cursor, asked).fetchone()
-            place.series[uid] = row[0] if row is not None else self._new_series(place, one)
-        return place.series[uid]
+            row = None if place.first else self._statements.series.run(self._cursor, asked).fetchone()
+            series = place.series[uid] = _Series(0, one) if row is None else _Series(row[0])
+            place.new_series += row is None and one.origin is Origin.RECEIVED
+        return series
 
-    def _new_series(self, place: _Place, one: Arrived) -> int:
-        header = one.header
-        row = {
-            "study_pk": place.study_pk,
-            "series_instance_uid": header.series_instance_uid,
-            "modality": header.modality,
-            "series_number": header.series_number,
-            "series_description": header.series_description,
-            "body_part_examined": header.body_part_examined,
-            "laterality": header.laterality,
-            "station_ae": one.sender.ae_title,
-            "number_of_instances": 0,
-            "origin": one.origin.value,
-        }
-        place.new_series += one.origin is Origin.RECEIVED
-        return int(self._statements.new_series.run(self._cursor, row).fetchone()[0])
+    def _write(self, place: _Place) -> None:
+        """The rows of a study and its series, which have everything that came in this batch."""
+        if place.first is not None:
+            self._new_study(place, place.first)
+        for series in place.series.values():
+            if series.first is not None:
+                row = _series_row(place.study_pk, series.first, series.arrived)
+                series.pk = int(self._statements.new_series.run(self._cursor, row).fetchone()[0])
+            else:
+                self._statements.grow_series.run(self._cursor, {"pk": series.pk, "count": series.arrived})
+        if place.first is None and place.received:
+            self._grow(place)
+
+    def _new_study(self, place: _Place, first: Arrived) -> None:
+        header = first.header
+        said = Demographics(
+            *place.identity, header.patient_name, header.patient_sex, header.patient_birth_date
+        )
+        patient = patient_pk(self._cursor, self._dialect, said, now=first.now)
+        row = _study_row(place, first, patient)
+        place.study_pk = int(self._statements.new_study.run(self._cursor, row).fetchone()[0])
+        self._note(place, "arriving", first.now)
 
     def _grow(self, place: _Place) -> None:
-        for uid, count in place.grown.items():
-            self._statements.grow_series.run(self._cursor, {"pk": place.series[uid], "count": count})
-        if not place.received:
-            return
         image = place.image
         if image is not None and not place.modality:
             self._statements.adopt.run(self._cursor, {"pk": place.study_pk} | _study_words(image))
@@ -308,7 +304,20 @@ class _Batch:
         )
         if place.has_settled:
             assert place.last_at is not None
-            self._publish(place, "new-images", place.last_at)
+            self._note(place, "new-images", place.last_at)
+
+    def _note(self, place: _Place, verb: str, now: datetime) -> None:
+        """What those who look at lists are told."""
+        self._changes.append(
+            {
+                "at": now,
+                "topic": changes.Topic.STUDY.value,
+                "subject": f"study:{place.study_instance_uid}",
+                "verb": verb,
+                "institution_code": place.institution_code,
+                "modality": place.modality,
+            }
+        )
 
     def _quarantine(self, one: Arrived, reason: str) -> Kept:
         header, stored = one.header, one.stored
@@ -340,23 +349,46 @@ class _Batch:
             self._statements.replace[noun].run(self._cursor, {"damaged": damaged, **new})
 
 
-def _study_row(one: Arrived, patient: int) -> dict[str, Any]:
-    header = one.header
+def _study_row(place: _Place, first: Arrived, patient: int) -> dict[str, Any]:
+    header, image = first.header, place.image
+    words = _study_words(header)
+    if image is not None and not place.modality:
+        # What began it may be a document that says little of it; its first image says the rest.
+        words = {
+            word: value or other
+            for (word, value), other in zip(words.items(), _study_words(image).values(), strict=True)
+        }
     return {
         "study_instance_uid": header.study_instance_uid,
         "patient_pk": patient,
-        "institution_code": one.sender.institution_code,
-        **_study_words(header),
-        "modality": "" if header.modality in ABOUT_IMAGES else header.modality,
-        "body_part_examined": header.body_part_examined,
+        "institution_code": first.sender.institution_code,
+        **words,
+        "modality": place.modality or (image.modality if image else ""),
+        "body_part_examined": header.body_part_examined or (image.body_part_examined if image else ""),
         "arrival_state": ArrivalState.RECEIVING.value,
-        "first_instance_at": one.now,
-        "last_instance_at": one.now,
+        "first_instance_at": first.now,
+        "last_instance_at": place.last_at or first.now,
         "settled_at": None,
         "settled_by": None,
-        "number_of_series": 0,
-        "number_of_instances": 0,
+        "number_of_series": place.new_series,
+        "number_of_instances": place.received,
         "version": 1,
+    }
+
+
+def _series_row(study_pk: int, first: Arrived, arrived: int) -> dict[str, Any]:
+    header = first.header
+    return {
+        "study_pk": study_pk,
+        "series_instance_uid": header.series_instance_uid,
+        "modality": header.modality,
+        "series_number": header.series_number,
+        "series_description": header.series_description,
+        "body_part_examined": header.body_part_examined,
+        "laterality": header.laterality,
+        "station_ae": first.sender.ae_title,
+        "number_of_instances": arrived,
+        "origin": first.origin.value,
     }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import BinaryIO
 
@@ -38,7 +39,9 @@ from storage.part10 import DESCRIPTION_LENGTH, Description, filled_in, meta_byte
 from storage.returned import is_our_own
 
 MOST_AT_ONCE = 64
+HASTENED = 256 << 10  # from this length on the disk is told to begin
 ATTEMPTS = 8
+LONGEST_TURN = 0.05
 
 
 class _Waiting:
@@ -66,11 +69,8 @@ class Writing:
         self._draft, self._key, self._meta = draft, key, meta
         self.sender, self.now = sender, now
         self.digest, self.length = blake3(), 0
-        try:
-            draft.write(meta)
-        except BaseException:
-            draft.abandon()
-            raise
+        self._is_begun = False
+        self._is_described = False  # in what was written
 
     def __enter__(self) -> Writing:
         return self
@@ -79,10 +79,24 @@ class Writing:
         self.abandon()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        self._draft.write(piece)
+        """The next piece of a dataset of which more may come."""
+        if self._is_begun:
+            self._draft.write(piece)
+        else:
+            self._is_begun = True
+            self._draft.write(self._meta, piece)
         self._draft.hasten()  # the disk works while the hash is made and the header read
-        self.digest.update(piece)
-        self.length += len(piece)
+        self._take(piece)
+
+    def write_whole(self, dataset: bytes | bytearray | memoryview) -> None:
+        """All of it at once. A small one is hashed sooner than the disk could begin."""
+        if len(dataset) >= HASTENED:
+            self.write(dataset)
+            return
+        self._take(dataset)
+        self._meta = filled_in(self._meta, self._description())
+        self._is_described = True
+        self._draft.write(self._meta, dataset)
 
     def reading(self) -> AbstractContextManager[BinaryIO]:
         """The dataset as far as it was written, to read and seek in."""
@@ -90,15 +104,24 @@ class Writing:
 
     def keep(self) -> Stored:
         digest, offset = self.digest.digest(), len(self._meta)
-        said = Description(self.length, digest.hex(), self.sender.institution_code, self.now)
-        meta = filled_in(self._meta, said)
-        self._draft.patch(offset - DESCRIPTION_LENGTH, meta[-DESCRIPTION_LENGTH:])
+        if not self._is_described:
+            self._meta = filled_in(self._meta, self._description())
+            self._draft.patch(offset - DESCRIPTION_LENGTH, self._meta[-DESCRIPTION_LENGTH:])
         self._draft.keep()
-        return Stored(self._key, offset + self.length, offset, digest.hex(), seal(meta, digest))
+        return Stored(self._key, offset + self.length, offset, digest.hex(), seal(self._meta, digest))
 
     def abandon(self) -> None:
         """Forget what was not kept; harmless afterwards."""
         self._draft.abandon()
+
+    def _take(self, piece: bytes | bytearray | memoryview) -> None:
+        self.digest.update(piece)
+        self.length += len(piece)
+
+    def _description(self) -> Description:
+        # It may have been on its way for minutes; it is received now.
+        digest, self.now = self.digest.hexdigest(), utc_now()
+        return Description(self.length, digest, self.sender.institution_code, self.now)
 
 
 class Ingest:
@@ -110,6 +133,7 @@ class Ingest:
         self._queue: list[_Waiting] = []
         self._queue_lock = threading.Lock()
         self._is_led = False
+        self._turn = threading.Lock()
         self._writer: Connection | None = None
         self._looks = Looks(database)
 
@@ -136,7 +160,7 @@ class Ingest:
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
         names = header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid
         with self.begin(*names, sender=sender) as writing:
-            writing.write(dataset)
+            writing.write_whole(dataset)
             return self.finish(writing, header, is_likely_known=False)
 
     def begin(
@@ -156,6 +180,18 @@ class Ingest:
         if is_our_own(self._database, self._objects, header, writing.reading):
             return Kept(Outcome.IDENTICAL, header.sop_instance_uid, header.study_instance_uid)
         return self._index(Arrived(header, writing.keep(), writing.sender, Origin.RECEIVED, writing.now))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One thread at a time does what needs the interpreter: threads that hand it to one another at every
+        call spend as long on that as on their images. Nobody waits long for it, or for one who is stuck.
+        """
+        is_mine = self._turn.acquire(timeout=LONGEST_TURN)
+        try:
+            yield
+        finally:
+            if is_mine:
+                self._turn.release()
 
     def close(self) -> None:
         """When no device is connected any more."""
@@ -178,7 +214,8 @@ class Ingest:
                 batch = self._queue[:MOST_AT_ONCE]  # mine is the first
                 del self._queue[:MOST_AT_ONCE]
             try:
-                self._write(batch)
+                with self.turn():
+                    self._write(batch)
             finally:
                 with self._queue_lock:
                     if mine.error is not None and is_away(mine.error):

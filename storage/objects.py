@@ -40,8 +40,8 @@ class ObjectExists(ValueError):
 class Draft(Protocol):
     """An object while it is written. It does not exist before `keep` returns."""
 
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Append a piece."""
+    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+        """Append these pieces."""
 
     def hasten(self) -> None:
         """Have the disk begin with what was written, and do not wait: `keep` will have less to wait for."""
@@ -265,10 +265,13 @@ class _FileDraft:
             raise ObjectExists(key) from None
         self._is_kept = False
 
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+        written = os.writev(self._descriptor, pieces)
+        for piece in pieces:
+            left = memoryview(piece)[written:]
+            written = max(0, written - len(piece))
+            while left:
+                left = left[os.write(self._descriptor, left) :]
 
     def hasten(self) -> None:
         # Not the first page: it is patched before the flush, and a page on its way to the disk is waited for.

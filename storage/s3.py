@@ -143,8 +143,9 @@ class _SpooledDraft:
         self._key = key
         self._spool: BinaryIO = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # type: ignore[assignment] # noqa: SIM115
 
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
-        self._spool.write(piece)
+    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+        for piece in pieces:
+            self._spool.write(piece)
 
     def hasten(self) -> None:
         """It goes as a whole."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -110,6 +111,13 @@ def _command(dataset: Dataset | None, *, field: int = 1, message: int = 7) -> by
         parts.append(element(0x1000, str(dataset.SOPInstanceUID).encode()))
     body = b"".join(parts)
     return element(0x0000, struct.pack("<L", len(body))) + body
+
+
+def eventually(question: Callable[[], bool], *, within: float = 10) -> bool:
+    until = time.monotonic() + within
+    while not question() and time.monotonic() < until:
+        time.sleep(0.02)
+    return question()
 
 
 def _kept(node: Node, dataset: Dataset) -> bytes | None:
@@ -284,6 +292,46 @@ def test_a_disk_that_is_full_is_said_at_the_end_and_the_next_image_is_kept(node,
         assert peer.status() == 0
     assert _kept(node, large) is None
     assert _kept(node, small) == encoded(small)
+
+
+def test_a_device_that_goes_away_within_an_image_leaves_no_file(node):
+    first, second = a_ct(), a_ct()
+    with associated(node) as peer:
+        peer.send((1, 3, _command(first)), (1, 2, encoded(first)))
+        assert peer.status() == 0
+        # The second one's file is there before its bytes are.
+        peer.send((1, 3, _command(second)))
+        assert eventually(lambda: len(list(node.objects.keys("instances/"))) == 2)
+        peer.send((1, 0, encoded(second)[:300]))
+    assert eventually(lambda: len(list(node.objects.keys("instances/"))) == 1)
+    assert _kept(node, first) == encoded(first)
+
+
+def test_a_device_whose_association_broke_off_sends_again_and_nothing_is_written_twice(node):
+    dataset = a_ct()
+    for ends_in_order in (False, True, False):
+        with associated(node) as peer:
+            peer.send((1, 3, _command(dataset)), (1, 2, encoded(dataset)))
+            assert peer.status() == 0
+            if ends_in_order:
+                peer.socket.sendall(RELEASE)
+                assert peer.pdu()[:1] == b"\x06"
+        assert eventually(lambda: node.places.open == 0)
+    assert len(list(node.objects.keys("instances/"))) == 1
+
+
+def test_a_device_that_goes_on_after_its_release_may_be_wrong_and_one_instance_is_kept(node):
+    dataset = a_ct()
+    for _ in range(2):
+        with associated(node) as peer:
+            peer.send((1, 3, _command(dataset)), (1, 2, encoded(dataset)))
+            assert peer.status() == 0
+            peer.socket.sendall(RELEASE)
+            assert peer.pdu()[:1] == b"\x06"
+        assert eventually(lambda: node.places.open == 0)
+    with node.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Instance)) == 1
+    assert _kept(node, dataset) == encoded(dataset)
 
 
 def test_forty_devices_at_once_lose_nothing(node):

@@ -1,6 +1,7 @@
 """Bytes are written once, whole, under names that we make."""
 
 import io
+import os
 
 import pytest
 
@@ -92,3 +93,15 @@ def test_every_file_and_whatever_holds_a_new_folder_is_flushed_before_put_return
 
     root = str(tmp_path / "objects")
     assert flushed == [root, f"{root}/a", f"{root}/a/b/c"]
+
+
+def test_a_folder_goes_on_where_the_disk_took_only_a_part(tmp_path, monkeypatch):
+    objects = FolderStore(tmp_path)
+    write = os.writev
+    monkeypatch.setattr(os, "writev", lambda descriptor, pieces: write(descriptor, [b"".join(pieces)[:7]]))
+    for number, pieces in enumerate([(b"01234", b"56789"), (b"0123456", b"789"), (b"0123456789",)]):
+        draft = objects.draft(f"in-part/{number}")
+        draft.write(*pieces)
+        draft.keep()
+        draft.abandon()
+        assert objects.get(f"in-part/{number}") == b"0123456789"

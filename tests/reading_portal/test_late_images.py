@@ -187,3 +187,24 @@ def test_the_pages_of_all_studies_of_a_patient_hear_that_the_name_was_corrected(
         told = {one.subject for one in changes.since(session, 0) if one.verb == "corrected"}
 
     assert told == {f"study:{one.study_instance_uid}" for one in (exam, other)}
+
+
+def test_whoever_writes_about_a_study_that_is_another_patient_s_is_told_whose_it_is(quick_portal):
+    exam = quick_portal.an_exam()
+    reader = quick_portal.by("chen")
+    fence = quick_portal.written(exam)
+    task = reader.get(quick_portal.task(exam)).json()
+
+    quick_portal.by("ma").post(
+        f"/api/studies/{exam.study_instance_uid}/corrections",
+        json={"reason": "选错了患者", "version": 0, "patient_id": "P777", "name": "Wang^Wu=王五"},
+    ).raise_for_status()
+    mark = f"seen={task['study_version']}&mark={task['study_mark']}"
+    told = text(reader, f"/reading/{exam.task_id}/arrival?{mark}")
+    refused = reader.post(
+        f"{quick_portal.task(exam)}/sign",
+        json={"fence": fence, "study_mark": task["study_mark"], "password": password_of("chen")},
+    )
+
+    assert "您打开检查后其信息已被更正" in told and "王五" in told and "P777" in told
+    assert refused.status_code == 409

@@ -31,6 +31,7 @@ from pynetdicom.dimse_primitives import (
 )
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node import (
     commitment,
@@ -180,9 +181,15 @@ class Node:
 
     def _warm_up(self) -> None:
         """Do beforehand what the first image and the first query of the day would otherwise wait for."""
-        self.ingest.warm_up()
-        with self.database.reading() as session:
-            answers.prepare(session.connection())
+        try:
+            self.ingest.warm_up()
+            with self.database.reading() as session:
+                answers.prepare(session.connection())
+        except SQLAlchemyError as error:
+            # The node opens its ports all the same; the first image and the first query wait a little longer.
+            log.info(
+                "nothing was prepared beforehand, the database does not answer: %s", type(error).__name__
+            )
         # What was made so far stays: to search it for garbage stops every answer for a quarter of a second.
         gc.collect()
         gc.freeze()

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
+
+from center import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,6 +85,19 @@ def test_every_file_fits_in_the_head() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in living}
 
     assert {str(path): lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def test_migrations_stand_in_one_line() -> None:
+    """0001, 0002, 0003 …: each number once, none left out, each after the one before it, and one end."""
+    script = ScriptDirectory.from_config(migrate.configuration())
+    files = sorted((ROOT / "center/migrations/versions").glob("*.py"))
+    line = [f"{number:04d}" for number in range(1, len(files) + 1)]
+
+    assert [path.name[:5] for path in files] == [f"{number}_" for number in line]
+    assert script.get_heads() == line[-1:]
+    assert {one.revision: one.down_revision for one in script.walk_revisions()} == dict(
+        zip(line, [None, *line], strict=False)
+    )
 
 
 def test_importing_starts_nothing() -> None:

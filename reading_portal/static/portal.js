@@ -18,12 +18,13 @@ export function toast(text, kind = "good") {
   setTimeout(() => note.remove(), kind === "bad" ? 8000 : 3500);
 }
 
-/** Call the portal's own API. Answers {ok, status, body}; status 0 means that the line is down. */
-export async function call(method, path, json) {
+/** Call the portal's own API. Answers {ok, status, body}; status 0 means that the line is down, or that
+ *  `signal` ended the wait. */
+export async function call(method, path, json, signal) {
   const headers = { "X-CSRF-Token": csrf, Accept: "application/json" };
   if (json !== undefined) headers["Content-Type"] = "application/json";
   try {
-    const answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json), credentials: "same-origin" });
+    const answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json), credentials: "same-origin", signal });
     const text = await answer.text();
     let said = {};
     try { said = text ? JSON.parse(text) : {}; } catch { said = { detail: text }; }

@@ -9,9 +9,9 @@ const { task, mode, study, username } = room.dataset;
 const form = document.getElementById("report");
 const banner = document.querySelector("[data-banner]");
 const path = (step) => `/api/reading-tasks/${task}/${step}`;
-const HEARTBEAT = 20_000;
+const HEARTBEAT = 20_000, SOON = 3000, LATER = 10_000, SILENT = 15_000;
 
-let fence = null, beat = null, unprintable = [], lossless = null;
+let fence = null, beat = null, again = null, unprintable = [], lossless = null;
 
 function announce(text, ...buttons) {
   const sentence = Object.assign(document.createElement("span"), { textContent: text });
@@ -79,14 +79,14 @@ function begin() {
   // --- the lease ----------------------------------------------------------------------------------------------------
 
   async function claim(takeover = false) {
-    const answer = await call("POST", path("claim"), { takeover });
-    if (answer.status === 0) { state("bad", reason(answer)); setTimeout(() => claim(takeover), 3000); return; }
-    if (!answer.ok) { refused(answer); return; }
+    clearTimeout(again);
+    const answer = await call("POST", path("claim"), { takeover }, AbortSignal.timeout(SILENT));
+    const now = answer.ok ? await call("GET", `/reading/${task}/draft`, undefined, AbortSignal.timeout(SILENT)) : answer;
+    if (!now.ok) { refused(now, takeover); return; }
     fence = answer.body.fence;
-    const now = await (await fetch(`/reading/${task}/draft`, { credentials: "same-origin" })).json();
-    draft.begin(now.draft, fence);
+    draft.begin(now.body.draft, fence);
     announce("");
-    offerKept(now);
+    offerKept(now.body);
     open();
   }
   function open() {
@@ -99,12 +99,14 @@ function begin() {
     beat = setInterval(heartbeat, HEARTBEAT);
     if (!document.activeElement || document.activeElement === document.body) document.getElementById("findings").focus({ preventScroll: true });
   }
-  async function refused(answer) {
+  /** Why the text cannot be written yet, and the way on: nobody is left before a closed text without one. */
+  async function refused(answer, takeover) {
     const { holder } = answer.body;
-    state("bad", "");
+    state("bad", answer.status === 0 ? reason(answer) : "");
     if (answer.status === 409 && holder) announce(say("{0} holds this exam.", await holderName() ?? holder), button(say("Take over"), () => claim(true)));
-    else announce(reason(answer));
-    if (answer.status === 409 && !holder) announce(reason(answer), button(say("Load again"), () => location.reload()));
+    else if (answer.status !== 0 && banner.firstChild?.textContent !== reason(answer)) announce(reason(answer), button(say("Load again"), () => location.reload()));
+    // A line that was down, a server that was busy, a lease too many: it passes, and the page finds that out by itself.
+    if (![401, 404, 409].includes(answer.status)) again = setTimeout(() => claim(takeover), answer.status === 403 ? LATER : SOON);
   }
   async function holderName() {
     const answer = await call("GET", `/reading/${task}/draft`);

@@ -112,11 +112,15 @@ def associated(
     for abstract, syntaxes in contexts:
         entity.add_requested_context(abstract, syntaxes)
     association = entity.associate("127.0.0.1", node.port or 0, ae_title=called, **more)
+    connection = association.dul.socket.socket if association.dul.socket else None
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+        # pynetdicom forgets to close a connection that its peer has reset.
+        if connection is not None:
+            connection.close()
 
 
 def send(

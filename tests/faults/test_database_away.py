@@ -27,7 +27,7 @@ from tests.pairs import Pair, _make_schema
 from tests.servers.centre import children_of
 from tests.servers.postgresql import PostgresServer
 
-AWAY = float(os.environ.get("FAULT_SECONDS", "5"))
+AWAY = float(os.environ.get("FAULT_SECONDS", "10"))
 SLACK = 3.0  # of a busy machine
 DEVICE_PATIENCE = 2.0  # in place of eight seconds, or the test would have to wait as long
 
@@ -153,6 +153,20 @@ def test_an_association_that_ended_while_the_database_was_away_is_in_the_trace_a
 def _traces(node) -> int:
     with node.database.reading() as session:
         return session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.verb == "serve"))
+
+
+def test_a_node_whose_database_goes_while_it_starts_goes_on_unprepared(
+    environment: dict[str, str], postgres: PostgresServer, start, caplog
+) -> None:
+    node = start(environment)
+
+    postgres.stop()
+    with caplog.at_level("INFO", logger="reading_center.dicom"):
+        node._warm_up()
+    postgres.run()
+
+    assert "nothing was prepared beforehand" in caplog.text
+    assert send_one(node.port, Told()) == SUCCESS
 
 
 def test_connections_that_died_while_nobody_sent_are_replaced_unnoticed(

@@ -31,7 +31,7 @@ from tests.reading_portal.dicomweb_portal import file_of, open_portal
 from tests.servers.lazy import LazyServers
 from tests.servers.process import free_port
 
-AWAY = float(os.environ.get("FAULT_SECONDS", "4"))
+AWAY = float(os.environ.get("FAULT_SECONDS", "30"))
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
+from sqlalchemy import update
 
 from reading_portal.pages.first_picture import bundle
+from storage.database import utc_now
 from storage.uids import new_uid
 from tests import builders
 from tests.browser import Seat, chromium
@@ -89,10 +91,12 @@ def desk(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Des
 
 @pytest.fixture(autouse=True)
 def everybody_goes_home(desk: Desk) -> Iterator[None]:
-    """Pages that stay open would go on holding their leases."""
+    """Pages that stay open would go on holding their leases; and of those a reader may hold only three."""
     yield
     for context in desk.browser.contexts:
         context.close()
+    with desk.pair.database.transaction() as session:
+        session.execute(update(ReadingTask).values(lease_until=utc_now()))
     while desk.clients:
         desk.clients.pop().close()
 
@@ -384,3 +388,44 @@ def test_a_study_s_page_says_how_complete_it_is_on_every_width(desk: Desk, width
     box = said.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] < 30
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# --- the text is open for writing, or the page says why and finds out when it may be ------------------------
+
+
+def test_an_exam_beyond_the_three_that_a_reader_may_hold_opens_when_one_is_let_go(desk: Desk) -> None:
+    chen, held = desk.by("chen"), [desk.an_exam() for _ in range(3)]
+    fences = [chen.post(f"/api/reading-tasks/{exam.task_id}/claim", json={}).json()["fence"] for exam in held]
+    page = desk.seat("chen").open(f"/reading/{desk.an_exam().task_id}")
+    expect(page.locator("[data-banner]")).to_contain_text("最多", timeout=30_000)
+    expect(page.locator("[data-banner] button")).to_have_text("重新载入")
+    expect(page.locator("#findings")).to_be_disabled()
+
+    chen.post(f"/api/reading-tasks/{held[0].task_id}/release", json={"fence": fences[0]}).raise_for_status()
+
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    expect(page.locator("[data-banner]")).to_be_hidden()
+
+
+@pytest.mark.parametrize("request_of_the_page", ["**/claim", "**/draft"])
+@pytest.mark.parametrize("how", ["the line breaks", "the server is busy"])
+def test_a_text_that_could_not_be_opened_at_once_is_opened_a_moment_later(
+    desk: Desk, request_of_the_page: str, how: str
+) -> None:
+    seat, failed = desk.seat("chen"), []
+
+    def fail(route: Route) -> None:
+        failed.append(route.request.url)
+        if len(failed) > 1:
+            route.continue_()
+        elif how == "the line breaks":
+            route.abort("connectionreset")
+        else:
+            route.fulfill(status=503, json={"detail": "The database does not answer"})
+
+    seat.page.route(request_of_the_page, fail)
+    page = seat.open(f"/reading/{desk.an_exam().task_id}")
+
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    expect(page.locator("[data-banner]")).to_be_hidden()
+    assert len(failed) > 1

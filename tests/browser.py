@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.cast import password_of
+from tests.programs import program
 
 # Software GL, so that WebGL is there on a machine without a graphics card.
 SWITCHES = [
@@ -26,9 +26,7 @@ SWITCHES = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("needs chromium, which is not installed")
+    path = shutil.which("chromium-browser") or program("chromium", of="chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
         try:

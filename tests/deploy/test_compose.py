@@ -13,6 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.programs import needs
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = {"node", "portal", "worker", "migrate"}
 
@@ -179,7 +181,7 @@ def test_secrets_are_made_once_and_belong_together(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy, which is not installed")
+@needs("haproxy", of="haproxy")
 def test_the_proxy_accepts_its_configuration(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     subprocess.run([tmp_path / "deploy" / "make-secrets", "x"], check=True, capture_output=True)

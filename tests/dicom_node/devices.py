@@ -1,7 +1,6 @@
 """Devices as the townships have them: DCMTK's tools and pynetdicom as peers, and objects to send."""
 
 import io
-import shutil
 import socket
 import subprocess
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -22,6 +20,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.node import Node
+from tests.programs import program
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -42,10 +41,16 @@ def dcmtk(
     cwd: Any = None,
 ):
     """Run one of DCMTK's tools against the node; its exit status and everything that it said."""
-    path = shutil.which(tool)
-    if path is None:
-        pytest.skip(f"needs {tool} of DCMTK")
-    command = [path, "-aet", calling, "-aec", called, "127.0.0.1", str(node.port), *words]
+    command = [
+        program(tool, of="dcmtk"),
+        "-aet",
+        calling,
+        "-aec",
+        called,
+        "127.0.0.1",
+        str(node.port),
+        *words,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, errors="replace")
     return done.returncode, done.stdout + done.stderr
 

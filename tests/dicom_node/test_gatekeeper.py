@@ -1,6 +1,5 @@
 """Who may associate: declared devices, from their own address. Everyone else is told why, and noted."""
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -36,6 +35,7 @@ from tests.dicom_node.devices import (
     part_10,
     send,
 )
+from tests.programs import program
 
 
 def audited(node: Node, count: int) -> list[AuditEvent]:
@@ -72,8 +72,7 @@ def test_a_declared_device_is_heard(node):
 
 @pytest.mark.parametrize("deed", ["--echo", "--store"])
 def test_gdcm_is_heard(node, tmp_path, deed):
-    if (tool := shutil.which("gdcmscu")) is None:
-        pytest.skip("needs gdcmscu of GDCM")
+    tool = program("gdcmscu", of="libgdcm-tools")
     dataset = a_ct()
     file = part_10(dataset, tmp_path / "one.dcm")
     words = [tool, deed, "--aetitle", "T01_CT", "--call", "READINGCENTER", "-H", "127.0.0.1"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 import time
 from datetime import timedelta
@@ -28,6 +27,7 @@ from tests.builders import an_exam
 from tests.cast import settle_the_county
 from tests.dicom_node.conftest import EVERYTHING, settings_for
 from tests.dicom_node.devices import associated, free_port, send
+from tests.programs import program
 from tests.signing import sign
 from worklist.arrivals import settle_studies, weigh_lists
 from worklist.commitment_lists import note_commitment
@@ -173,9 +173,7 @@ def test_a_commitment_that_names_our_report_lacks_nothing(signed):
 @pytest.fixture
 def orthanc(tmp_path, signed):
     """An Orthanc that is Qingshi's archive and sends to the node."""
-    binary = shutil.which("Orthanc") or shutil.which("orthanc")
-    if binary is None:
-        pytest.skip("needs Orthanc")
+    binary = program("Orthanc", of="orthanc")
     node, _ = signed
     dicom, http = free_port(), free_port()
     words = {

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dicom_node.structured_report import (
     report_objects,
 )
 from reading_portal.documents import compose_report
+from tests.programs import program
 from tests.written_reports import CHEN, WU, ct_report, ecg_report, english_report
 from worklist.authority import CentreAuthority
 from worklist.report_content import AddendumText, KeyImageReference, ReportContent
@@ -88,8 +88,7 @@ CONTENTS = {
 
 
 def errors_of(dataset: Dataset, folder: Path) -> list[str]:
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("needs dciodvfy (dicom3tools)")
+    program("dciodvfy", of="dicom3tools")
     file = folder / "report.dcm"
     file.write_bytes(as_file(dataset))
     checked = subprocess.run(["dciodvfy", "-new", str(file)], capture_output=True, text=True)
@@ -108,8 +107,7 @@ def test_an_independent_validator_finds_no_error(kind: str, pdf: bytes, tmp_path
 def test_another_toolkit_gives_back_the_signed_bytes(
     pdf: bytes, authority: CentreAuthority, tmp_path: Path
 ) -> None:
-    if shutil.which("dcm2pdf") is None:
-        pytest.skip("needs dcm2pdf (dcmtk)")
+    program("dcm2pdf", of="dcmtk")
     (tmp_path / "report.dcm").write_bytes(as_file(encapsulated_pdf(artefact(ct_report(), pdf))))
 
     run = ["dcm2pdf", str(tmp_path / "report.dcm"), str(tmp_path / "report.pdf")]
@@ -142,8 +140,7 @@ def test_sending_twice_is_sending_once_and_a_new_version_is_a_new_instance_of_on
 
 
 def test_the_words_can_be_read_from_the_structured_report(pdf: bytes, tmp_path: Path) -> None:
-    if shutil.which("dsrdump") is None:
-        pytest.skip("needs dsrdump (dcmtk)")
+    program("dsrdump", of="dcmtk")
     (tmp_path / "sr.dcm").write_bytes(as_file(basic_text_sr(artefact(ct_report(), pdf))))
 
     dumped = subprocess.run(["dsrdump", "+Pl", str(tmp_path / "sr.dcm")], capture_output=True, check=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.programs import program
 from tests.servers.process import free_port, start, stop
 
 
@@ -33,7 +33,7 @@ class Orthanc:
             "DicomModalities": {"centre": {"AET": "READINGCENTER", "Host": "127.0.0.1", "Port": centre_port}},
         }
         (folder / "orthanc.json").write_text(json.dumps(configuration))
-        command = [str(shutil.which("Orthanc")), str(folder / "orthanc.json")]
+        command = [program("Orthanc", of="orthanc"), str(folder / "orthanc.json")]
         self._process = start(command, log=folder / "orthanc.log", cwd=folder)
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.http_port}", timeout=60)
 

@@ -1,6 +1,5 @@
 """Orthanc, as townships have it: sends to us, asks us, fetches from us, and is sent to."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,6 @@ from tests.dicom_node.test_query_retrieve import keep
 from tests.dicom_node.test_store import kept_bytes
 from tests.peers.orthanc import Orthanc
 from tests.peers.real_files import meta_of
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("Orthanc") is None, reason="needs Orthanc, which is not installed"
-)
 
 
 @pytest.fixture(scope="module")

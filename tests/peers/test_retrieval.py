@@ -1,7 +1,6 @@
 """What we send to real receivers: DCMTK's with the smallest PDUs, Orthanc; and over TLS."""
 
 import json
-import shutil
 import ssl
 import time
 import urllib.request
@@ -14,14 +13,8 @@ from tests.dicom_node.devices import CT, a_ct, dcmtk, encoded, free_port
 from tests.dicom_node.test_query_retrieve import EXPLICIT, IMPLICIT, STUDY_GET, keep, query
 from tests.dicom_node.test_storage_user import large, slices_of_one_study
 from tests.dicom_node.test_sub_operations import move
+from tests.programs import program
 from tests.servers.process import start, stop
-
-
-def tool(name):
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"needs {name}")
-    return path
 
 
 def listens(port):
@@ -42,7 +35,16 @@ def storescp(receiver_port, tmp_path, request):
     folder = tmp_path / "received"
     folder.mkdir()
     words = getattr(request, "param", [])
-    command = [tool("storescp"), "+B", *words, "-od", str(folder), "-aet", "T01_PACS", str(receiver_port)]
+    command = [
+        program("storescp", of="dcmtk"),
+        "+B",
+        *words,
+        "-od",
+        str(folder),
+        "-aet",
+        "T01_PACS",
+        str(receiver_port),
+    ]
     process = start(command, log=tmp_path / "storescp.log", cwd=tmp_path)
     listens(receiver_port)
     yield folder
@@ -76,7 +78,7 @@ def test_storescp_gets_the_very_same_bytes_in_pdus_of_its_size(node, storescp):
 def test_a_storescp_that_aborts_in_the_middle_of_an_image_is_a_failure_with_a_name(
     node, receiver_port, tmp_path
 ):
-    command = [tool("storescp"), "--abort-during", "-aet", "T01_PACS", str(receiver_port)]
+    command = [program("storescp", of="dcmtk"), "--abort-during", "-aet", "T01_PACS", str(receiver_port)]
     process = start(command, log=tmp_path / "storescp.log", cwd=tmp_path)
     listens(receiver_port)
     dataset = a_ct()
@@ -100,7 +102,11 @@ def test_orthanc_takes_what_is_moved_to_it(node, receiver_port, tmp_path):
         "Plugins": [],
     }
     (tmp_path / "orthanc.json").write_text(json.dumps(configuration))
-    process = start([tool("Orthanc"), tmp_path / "orthanc.json"], log=tmp_path / "orthanc.log", cwd=tmp_path)
+    process = start(
+        [program("Orthanc", of="orthanc"), tmp_path / "orthanc.json"],
+        log=tmp_path / "orthanc.log",
+        cwd=tmp_path,
+    )
     listens(receiver_port)
     slices = slices_of_one_study(20)
     keep(node, *slices)

@@ -1,7 +1,6 @@
 """DICOM over TLS: DCMTK and misbehaving sockets call; who is heard, and that nobody waits."""
 
 import contextlib
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,9 +15,10 @@ from storage.institutions import ApplicationEntity
 from tests.certificates import Authority, Issued
 from tests.dicom_node.devices import a_ct, encoded, part_10
 from tests.dicom_node.test_store import kept_bytes
+from tests.programs import needs
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK, which is not installed"),
+    needs("storescu", of="dcmtk"),
     pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning"),
 ]
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from reading_portal.documents import KeyImage, UnprintableReport, compose_report
 from reading_portal.fonts import spelled_out, unprintable
+from tests.programs import program
 from tests.written_reports import (
     CHEN,
     WU,
@@ -39,8 +39,7 @@ def compose(content: ReportContent, *pictures: KeyImage) -> bytes:
 
 def text_of(pdf: bytes, tmp_path: Path, **pages: int) -> str:
     """What a reader of the file can select and copy, without the line breaks that the layout made."""
-    if shutil.which("pdftotext") is None:
-        pytest.skip("needs pdftotext (poppler-utils)")
+    program("pdftotext", of="poppler-utils")
     (tmp_path / "report.pdf").write_bytes(pdf)
     limits = [word for key, value in pages.items() for word in (f"-{key}", str(value))]
     run = ["pdftotext", "-q", *limits, "-layout", str(tmp_path / "report.pdf"), "-"]
@@ -117,8 +116,7 @@ def test_the_same_content_gives_the_same_bytes() -> None:
 
 
 def test_a_sound_pdf_leaves_the_press(tmp_path: Path) -> None:
-    if shutil.which("qpdf") is None:
-        pytest.skip("needs qpdf")
+    program("qpdf", of="qpdf")
     (tmp_path / "report.pdf").write_bytes(compose(ecg_report(), trace_picture()))
 
     checked = subprocess.run(

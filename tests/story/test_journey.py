@@ -5,7 +5,6 @@ SQLite with a folder, once on PostgreSQL with S3.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -33,11 +32,12 @@ from tests.browser import Seat, chromium
 from tests.builders import ZHANG, a_dataset
 from tests.cast import password_of, settle_the_county
 from tests.pairs import Pair
+from tests.programs import needs
 from tests.servers.centre import AllInOne
 from tests.servers.process import free_port
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("storescu") is None, reason="needs DCMTK, which is not installed"),
+    needs("storescu", of="dcmtk"),
     pytest.mark.slow,
     pytest.mark.timeout(400),
 ]

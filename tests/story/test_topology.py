@@ -1,6 +1,5 @@
 """A county on several machines: two of each role behind one proxy; one of each may be lost."""
 
-import shutil
 import ssl
 import time
 from collections.abc import Iterator
@@ -17,10 +16,11 @@ from storage.uids import new_uid
 from tests.builders import a_dataset
 from tests.cast import password_of, settle_the_county
 from tests.pairs import POSTGRESQL_AND_S3, Pair, Pairs
+from tests.programs import needs
 from tests.story.topology import Topology
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy, which is not installed"),
+    needs("haproxy", of="haproxy"),
     pytest.mark.slow,
     pytest.mark.timeout(400),
 ]

@@ -1,7 +1,6 @@
 """Every picture of the demo is a valid object of its kind, in every character set that the devices use."""
 
 import io
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydicom.dataset import Dataset
 from center.demo.devices import CHARACTER_SETS
 from center.demo.phantoms.repertoire import REPERTOIRE, draw
 from tests.center.demo.people import exam
+from tests.programs import program
 
 WITH_FINDINGS = {
     "ecg": "inferior-stemi",
@@ -43,9 +43,7 @@ def one_of_each_kind(instances: Iterator[Dataset]) -> list[Dataset]:
 
 @pytest.mark.parametrize("phantom", REPERTOIRE)
 def test_every_object_satisfies_its_iod(phantom: str, folder: Path, tmp_path: Path) -> None:
-    dciodvfy = shutil.which("dciodvfy")
-    if dciodvfy is None:
-        pytest.skip("needs dciodvfy of dicom3tools")
+    dciodvfy = program("dciodvfy", of="dicom3tools")
     findings = (WITH_FINDINGS[phantom],) if phantom in WITH_FINDINGS else ()
 
     for dataset in one_of_each_kind(draw(phantom, exam(findings=findings), folder)):

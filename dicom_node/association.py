@@ -92,6 +92,10 @@ class PeerAssociation(Association):
         """Send P-DATA-TF PDUs of ours as they are; may wait for the peer to read."""
         self._reactor.send_written(pdus)
 
+    def keep_unsent(self, most: int) -> None:
+        """How much of what is sent waits at most for a slow peer; 0 leaves that to the kernel."""
+        self._reactor.keep_unsent(most)
+
     def ask(self, request: Any, context_id: int, *, patience: float) -> Any:
         """Send a request of ours and return its answer, in the association's own thread.
 

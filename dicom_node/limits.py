@@ -103,6 +103,7 @@ LENGTHS = (
         "dicom_node.storage_association.MOST_UNHEARD",
         "bytes",
     ),
+    Limit("Answers to a query that wait for a slow peer", "dicom_node.pending.MOST_UNSENT_BYTES", "bytes"),
 )
 
 COUNTS = (

@@ -18,6 +18,8 @@ from storage.encoding import encode
 
 # A piece is sent when it is this long or its first answer this old.
 PIECE_BYTES, PIECE_SECONDS = 64 << 10, 0.02
+# Whoever reads slowly and cancels has to read what is under way; the kernel alone would take 4 MB.
+MOST_UNSENT_BYTES = 64 << 10
 
 
 class Pending:
@@ -38,6 +40,7 @@ class Pending:
         self._pieces: list[bytes] = []
         self._length = 0
         self._since = 0.0
+        exchange.association.keep_unsent(MOST_UNSENT_BYTES)
 
     def add(self, identifier: Mapping[str, Any]) -> bool:
         """Whether the peer still wants answers. One that has cancelled has been told so."""
@@ -71,6 +74,7 @@ class Pending:
     def _end(self, status: Status, comment: str = "") -> None:
         self._pieces.append(response(self._command, self._exchange.context_id, status, comment))
         self._flush()
+        self._exchange.association.keep_unsent(0)
         self._exchange.note(status)
 
     def _flush(self) -> None:

@@ -86,6 +86,12 @@ class PeerSocket(transport.AssociationSocket):
     def give_back(self, unread: bytes) -> None:
         self._first = memoryview(unread)
 
+    def keep_unsent(self, most: int) -> None:
+        """Let `send` wait while the kernel still has more than this to send; 0 leaves that to the kernel."""
+        if (connection := self.socket) is not None:  # another thread may be closing it
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
+
     def send(self, bytestream: bytes) -> None:
         try:
             assert self.socket is not None
@@ -156,6 +162,11 @@ class Reactor(dul.DULServiceProvider):
         self.wake()
         while not written.is_over.wait(IDLE_LOOK) and self.is_alive():
             pass
+
+    def keep_unsent(self, most: int) -> None:
+        """How much of it waits in the kernel at most for a slow peer; 0 leaves that to the kernel."""
+        if isinstance(connection := self.socket, PeerSocket):
+            connection.keep_unsent(most)
 
     def _send_what_is_written(self) -> None:
         """DT-1 and AR-7 of PS3.8 table 9-10, for what needs no encoding."""

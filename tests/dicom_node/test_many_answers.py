@@ -1,5 +1,6 @@
 """Answers by the thousand: in pages, in pieces, until the peer has heard enough."""
 
+import time
 from datetime import date
 
 import pytest
@@ -8,8 +9,14 @@ from sqlalchemy import insert
 from storage import answers
 from storage.database import utc_now
 from storage.imaging import Patient, Series, Study
-from tests.dicom_node.devices import associated
-from tests.dicom_node.test_query_retrieve import IMPLICIT, STUDY_FIND, found, query
+from tests.dicom_node.devices import associated, dcmtk, encoded
+from tests.dicom_node.test_query_retrieve import EXPLICIT, IMPLICIT, STUDY_FIND, found, query
+from tests.dicom_node.test_storage_association import Peer, _request
+from tests.fuzzing.conversations import command
+
+CANCEL = (  # C-CANCEL-RQ of the message 7
+    b"\0\0\0\0\4\0\0\0\x1e\0\0\0\0\0\0\1\2\0\0\0\xff\x0f\0\0\x20\1\2\0\0\0\7\0\0\0\0\x08\2\0\0\0\1\1"
+)
 
 
 def a_county_of(database, number):
@@ -87,6 +94,40 @@ def test_a_peer_that_has_heard_enough_is_told_no_more(node):
     assert last == 0xFE00
     assert heard < 10_000
     assert again == [0xFF00, 0x0000]
+
+
+def test_findscu_that_cancels_is_told_so_before_the_end(node_on_each):
+    a_county_of(node_on_each.database, 10_000)
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID="]
+
+    status, said = dcmtk("findscu", "-v", "-S", "--cancel", "3", *keys, node=node_on_each)
+
+    assert status == 0, said
+    assert "Received Final Find Response (Cancel" in said
+    assert said.count("Find Response: ") < 2_000
+
+
+def test_a_slow_peer_that_cancels_has_little_left_to_read(node):
+    a_county_of(node.database, 20_000)
+    peer = Peer(node, _request({1: (STUDY_FIND, [EXPLICIT])}))
+
+    peer.send((1, 3, command(STUDY_FIND, 0x0020)))
+    peer.send((1, 2, encoded(query("STUDY", StudyInstanceUID="", PatientName="", StudyDescription=""))))
+    time.sleep(1.5)  # it reads nothing, and all that fits is under way
+    peer.send((1, 3, CANCEL))
+    statuses = []
+    while not statuses or statuses[-1] == 0xFF00:
+        statuses.append(peer.status())
+        if statuses[-1] == 0xFF00:
+            peer.pdu()
+    peer.send((1, 3, command(STUDY_FIND, 0x0020)))
+    peer.send((1, 2, encoded(query("STUDY", StudyInstanceUID="1.2.3"))))
+    again = peer.status()
+    peer.socket.close()
+
+    assert statuses[-1] == 0xFE00
+    assert len(statuses) < 3_000
+    assert again == 0xFF00
 
 
 def test_a_peer_that_goes_away_in_the_middle_leaves_the_node_as_it_was(node):

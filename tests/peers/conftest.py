@@ -12,8 +12,12 @@ from tests.pairs import SQLITE_AND_FOLDER, Pair, Pairs
 
 
 @pytest.fixture(scope="module")
-def memory(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with pairs.open(SQLITE_AND_FOLDER, tmp_path_factory.mktemp("memory")) as pair:
+def memory(
+    request: pytest.FixtureRequest, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """The quick pair, where a module does not name others."""
+    name = getattr(request, "param", SQLITE_AND_FOLDER)
+    with pairs.open(name, tmp_path_factory.mktemp("memory")) as pair:
         yield pair
 
 

@@ -196,6 +196,7 @@ class Reactor(dul.DULServiceProvider):
             while not self._kill_thread:
                 self._turn()
         finally:
+            self.to_user_queue.put(None)  # nobody waits for what cannot come any more
             self._news.set()
             self._stands_still.set()
             with self._bell_lock:

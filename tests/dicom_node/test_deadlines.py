@@ -123,3 +123,19 @@ def test_a_slow_line_has_all_the_time_that_it_needs(node, monkeypatch, layer):
         assert peer.status() == 0
         time.sleep(1)
     peer.socket.close()
+
+
+def test_a_proposal_that_cannot_be_read_gives_its_place_back_at_once(node):
+    whole = PYNETDICOM
+    for cut in range(80, len(whole) - 6, 7):
+        said = bytearray(whole)
+        said[cut] ^= 0xFF
+        with socket.create_connection(("127.0.0.1", node.port), timeout=10) as peer:
+            peer.sendall(bytes(said))
+            peer.settimeout(0.05)
+            with contextlib.suppress(OSError):
+                peer.recv(1000)
+    until = time.monotonic() + 3  # pynetdicom waits for ten
+    while (node.places.open or node.waiting) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert (node.places.open, node.waiting) == (0, 0)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 CHUNK = 256 << 10
 LONGEST_HEADERS = 16 << 10
 MAX_PARTS = 100_000
+LONGEST_BOUNDARY = 256  # RFC 2046 says 70, and Orthanc's are two UUIDs: 73
 
 
 class BadMultipart(ValueError):
@@ -78,8 +79,8 @@ def read_parts(spool: BinaryIO, boundary: str) -> Iterator[IncomingPart]:
 
     Raises BadMultipart where the boundary never comes or a part does not end.
     """
-    if not 0 < len(boundary) <= 70:
-        raise BadMultipart("the boundary has 1 to 70 characters")
+    if not 0 < len(boundary) <= LONGEST_BOUNDARY:
+        raise BadMultipart(f"the boundary has 1 to {LONGEST_BOUNDARY} characters")
     mark = b"--" + boundary.encode("latin_1", "replace")
     at = _find(spool, mark, 0)
     # A preamble may stand before the first boundary, on lines of its own.

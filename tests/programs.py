@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,9 +13,21 @@ def program(name: str, *, of: str) -> str:
     not have is not shown."""
     found = shutil.which(name)
     if found is None:
-        said = f"needs {name} of {of}, which is not installed"
-        pytest.fail(said, pytrace=False) if os.environ.get("CI") else pytest.skip(said)
-    return found
+        _miss(f"needs {name} of {of}, which is not installed")
+    return str(found)
+
+
+def plugin(path: Path, *, of: str) -> str:
+    """The same for what is no program but a file at a place of its own."""
+    if not path.exists():
+        _miss(f"needs {of}, which is not installed")
+    return str(path)
+
+
+def _miss(said: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(said, pytrace=False)
+    pytest.skip(said)
 
 
 def needs(name: str, *, of: str) -> pytest.MarkDecorator:

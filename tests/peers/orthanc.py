@@ -9,20 +9,29 @@ from typing import Any
 
 import httpx
 
-from tests.programs import program
+from tests.programs import plugin, program
 from tests.servers.process import free_port, start, stop
+
+WEB = "/dicom-web/servers/centre"
+# Where Debian's orthanc-dicomweb puts it.
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 class Orthanc:
     """Listens as T01_PACS and knows the centre as `centre`. Use it as a context manager."""
 
-    def __init__(self, folder: Path, *, dicom_port: int, centre_port: int) -> None:
+    def __init__(
+        self, folder: Path, *, dicom_port: int, centre_port: int, portal: str = "", token: str = ""
+    ) -> None:
+        """With the URL of the portal and a session's token it speaks DICOMweb too."""
         self._folder, self.http_port = folder, free_port()
+        server = {"Url": f"{portal}/dicom-web/", "HttpHeaders": {"Authorization": f"Bearer {token}"}}
         configuration = {
             "Name": "township",
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "index"),
-            "Plugins": [],
+            "Plugins": [plugin(DICOMWEB, of="orthanc-dicomweb")] if portal else [],
+            "DicomWeb": {"Servers": {"centre": server}},
             "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
@@ -56,9 +65,28 @@ class Orthanc:
         """Put a file in; its identifier here."""
         return str(self._ask("POST", "/instances", content=file)["ID"])
 
-    def send(self, identifier: str) -> dict[str, Any]:
+    def send(self, *identifiers: str, **words: Any) -> dict[str, Any]:
         """C-STORE to the centre."""
-        return self._ask("POST", "/modalities/centre/store", json={"Resources": [identifier]})
+        return self._ask("POST", "/modalities/centre/store", json={"Resources": identifiers, **words})
+
+    def ask_commitment(self, *references: tuple[str, str]) -> str:
+        """N-ACTION for these (SOP class, instance); where the report will stand."""
+        return str(
+            self._ask(
+                "POST",
+                "/modalities/centre/storage-commitment",
+                json={
+                    "DicomInstances": [
+                        {"SOPClassUID": sop_class, "SOPInstanceUID": instance}
+                        for sop_class, instance in references
+                    ]
+                },
+            )["Path"]
+        )
+
+    def commitment(self, path: str) -> dict[str, Any]:
+        """The report; `Pending` until it was heard."""
+        return self._ask("GET", path)
 
     def echo(self) -> None:
         self._ask("POST", "/modalities/centre/echo", json={})
@@ -76,6 +104,18 @@ class Orthanc:
         """C-MOVE of everything that the query found, to this Orthanc."""
         return self._ask("POST", f"/queries/{query}/retrieve", json={"TargetAet": "T01_PACS"})
 
+    def qido(self, path: str, **keys: str) -> list[dict[str, Any]]:
+        """QIDO-RS at the portal."""
+        return self._ask("POST", f"{WEB}/qido", json={"Uri": path, "Arguments": keys})
+
+    def wado(self, study_instance_uid: str) -> None:
+        """WADO-RS of a study of the portal's, to this Orthanc."""
+        self._ask("POST", f"{WEB}/retrieve", json={"Resources": [{"Study": study_instance_uid}]})
+
+    def stow(self, *identifiers: str) -> dict[str, Any]:
+        """STOW-RS to the portal."""
+        return self._ask("POST", f"{WEB}/stow", json={"Resources": identifiers, "Synchronous": True})
+
     def holds(self, sop_instance_uid: str) -> list[str]:
         """Its identifiers of this instance."""
         found = self._ask("POST", "/tools/lookup", content=sop_instance_uid)
@@ -86,5 +126,6 @@ class Orthanc:
 
     def _ask(self, method: str, path: str, **words: Any) -> Any:
         answer = self._http.request(method, path, **words)
-        assert answer.status_code < 300, f"{path}: {answer.text}"
+        said = self._folder.joinpath("orthanc.log").read_text(errors="replace")[-2000:]
+        assert answer.status_code < 300, f"{path}: {answer.text}\n{said}"
         return answer.json()

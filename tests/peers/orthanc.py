@@ -100,6 +100,10 @@ class Orthanc:
         ]
         return str(query), answers
 
+    def worklist(self, **keys: Any) -> list[dict[str, Any]]:
+        """What the centre's worklist says, by keyword."""
+        return self._ask("POST", "/modalities/centre/find-worklist", json={"Query": keys, "Simplify": True})
+
     def retrieve(self, query: str) -> Any:
         """C-MOVE of everything that the query found, to this Orthanc."""
         return self._ask("POST", f"/queries/{query}/retrieve", json={"TargetAet": "T01_PACS"})
@@ -115,6 +119,10 @@ class Orthanc:
     def stow(self, *identifiers: str) -> dict[str, Any]:
         """STOW-RS to the portal."""
         return self._ask("POST", f"{WEB}/stow", json={"Resources": identifiers, "Synchronous": True})
+
+    def forget(self, sop_instance_uid: str) -> None:
+        for identifier in self.holds(sop_instance_uid):
+            self._ask("DELETE", f"/instances/{identifier}")
 
     def holds(self, sop_instance_uid: str) -> list[str]:
         """Its identifiers of this instance."""

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.peers.orthanc import Orthanc
 from tests.peers.real_files import meta_of
 from tests.peers.test_dcmtk import COMPRESSED, call
 from tests.servers.centre import AllInOne
+from worklist.orders import NewPatient
 
 pytestmark = pytest.mark.parametrize("memory", NAMES, indirect=True)
 
@@ -131,14 +133,15 @@ def test_it_finds_by_chinese_characters_and_fetches_by_c_move(
 
 
 def test_it_reads_our_worklist(centre: Centre, orthanc: Orthanc) -> None:
-    accession_number, _ = place(centre)
+    patient = NewPatient(patient_id="P7004", name="辛弃疾", sex="M", birth_date=date(1960, 2, 29))
+    accession_number, _ = place(centre, patient=patient)
 
     items = orthanc.worklist(
-        PatientName="*张*", AccessionNumber="", ScheduledProcedureStepSequence=[{"Modality": "CT"}]
+        PatientName="*辛*", AccessionNumber="", ScheduledProcedureStepSequence=[{"Modality": "CT"}]
     )
 
     (item,) = [one for one in items if one["AccessionNumber"] == accession_number]
-    assert "张三" in item["PatientName"]
+    assert "辛弃疾" in item["PatientName"]
     assert item["ScheduledProcedureStepSequence"][0]["Modality"] == "CT"
 
 

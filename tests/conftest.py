@@ -1,5 +1,6 @@
 """What every room's tests share: the two pairs of database and object store, and the servers behind them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,34 @@ from storage.objects import ObjectStore
 from tests import pairs as pairs_module
 from tests.pairs import Pair, Pairs
 from tests.servers.lazy import LazyServers
+
+# The files that take longest come first: begun last, one of them would run while the other processes wait.
+LONG = [
+    "faults/test_object_store_away.py",
+    "reading_portal/test_reader_desk.py",
+    "story/test_journey.py",
+    "story/test_topology.py",
+    "faults/test_database_away.py",
+    "faults/test_crash.py",
+    "faults/test_bit_rot.py",
+    "center/demo",
+    "dicom_node",
+    "peers",
+    "reading_portal/test_late_images.py",
+    "reading_portal/test_viewer_sources.py",
+    "test_wheel.py",
+]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") == "no" and "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: _place_in_line(item.path.relative_to(HERE).as_posix()))
+
+
+def _place_in_line(path: str) -> int:
+    return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
 
 
 @pytest.fixture(scope="session")

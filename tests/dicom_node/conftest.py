@@ -9,8 +9,8 @@ from dicom_node.node import Node, build_node
 from storage.database import Database
 from storage.institutions import ApplicationEntity, Institution
 from storage.settings import Settings, from_environment
-from tests.dicom_node.devices import free_port
 from tests.pairs import Pair
+from tests.servers.process import free_port
 
 EVERYTHING = ["store", "find", "move", "get", "worklist", "mpps", "commit"]
 

@@ -1,7 +1,6 @@
 """Devices as the townships have them: DCMTK's tools and pynetdicom as peers, and objects to send."""
 
 import io
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,12 +23,6 @@ from tests.programs import program
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def dcmtk(

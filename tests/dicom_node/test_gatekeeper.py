@@ -31,11 +31,11 @@ from tests.dicom_node.devices import (
     associated,
     dcmtk,
     encoded,
-    free_port,
     part_10,
     send,
 )
 from tests.programs import program
+from tests.servers.process import free_port
 
 
 def audited(node: Node, count: int) -> list[AuditEvent]:

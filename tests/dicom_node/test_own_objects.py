@@ -26,8 +26,9 @@ from storage.jobs import Job
 from tests.builders import an_exam
 from tests.cast import settle_the_county
 from tests.dicom_node.conftest import EVERYTHING, settings_for
-from tests.dicom_node.devices import associated, free_port, send
+from tests.dicom_node.devices import associated, send
 from tests.programs import program
+from tests.servers.process import free_port
 from tests.signing import sign
 from worklist.arrivals import settle_studies, weigh_lists
 from worklist.commitment_lists import note_commitment

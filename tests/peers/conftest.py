@@ -7,8 +7,8 @@ import pytest
 from dicom_node.node import Node, build_node
 from tests.certificates import Authority
 from tests.dicom_node.conftest import declare, settings_for
-from tests.dicom_node.devices import free_port
 from tests.pairs import SQLITE_AND_FOLDER, Pair, Pairs
+from tests.servers.process import free_port
 
 
 @pytest.fixture(scope="module")

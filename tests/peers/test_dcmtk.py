@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from dicom_node.node import Node, build_node
 from tests.corpora import corpus
 from tests.dicom_node.conftest import declare, settings_for
-from tests.dicom_node.devices import a_ct, encoded, free_port
+from tests.dicom_node.devices import a_ct, encoded
 from tests.dicom_node.test_query_retrieve import keep
 from tests.dicom_node.test_storage_user import large, slices_of_one_study
 from tests.dicom_node.test_store import kept_bytes
@@ -25,7 +25,7 @@ from tests.pairs import NAMES, Pair
 from tests.peers.real_files import meta_of
 from tests.programs import needs, program
 from tests.servers.centre import is_listening
-from tests.servers.process import start, stop
+from tests.servers.process import free_port, start, stop
 
 pytestmark = needs("storescu", of="dcmtk")
 on_each_pair = pytest.mark.parametrize("memory", NAMES, indirect=True)

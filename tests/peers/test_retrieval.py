@@ -9,12 +9,12 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, build_role, evt
 
-from tests.dicom_node.devices import CT, a_ct, dcmtk, encoded, free_port
+from tests.dicom_node.devices import CT, a_ct, dcmtk, encoded
 from tests.dicom_node.test_query_retrieve import EXPLICIT, IMPLICIT, STUDY_GET, keep, query
 from tests.dicom_node.test_storage_user import large, slices_of_one_study
 from tests.dicom_node.test_sub_operations import move
 from tests.programs import program
-from tests.servers.process import start, stop
+from tests.servers.process import free_port, start, stop
 
 
 def listens(port):

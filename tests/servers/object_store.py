@@ -13,7 +13,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
-from tests.servers.process import free_ports_from, start, stop
+from tests.servers.process import WORKER, free_ports_from, start, stop
 
 ACCESS_KEY, SECRET_KEY = "centre", "centre-secret"
 REGION = "us-east-1"
@@ -38,7 +38,7 @@ class SeaweedServer:
         data = self.root / "data"
         data.mkdir(parents=True)
         # Each service listens on its port and, for gRPC, 10000 above it.
-        candidates = random.sample(range(20_000, 32_000, 10), 50)
+        candidates = random.sample(range(20_000 + 10 * WORKER, 32_000, 80), 50)
         base = free_ports_from(candidates, lambda p: [*range(p, p + 5), *range(p + 10_000, p + 10_005)])
         self.port = base
         self.process = start(

@@ -17,8 +17,8 @@ from dicom_node.node import Node, build_node
 from storage.database import Database, utc_now
 from storage.imaging import Instance, Study
 from storage.settings import from_environment
-from tests.dicom_node.devices import free_port
 from tests.pairs import Pair
+from tests.servers.process import free_port
 from worklist.orders import NewOrder, NewPatient, find_by_accession, place_order
 from worklist.people import Practitioner, who
 from worklist.performed_steps import PerformedProcedureStep

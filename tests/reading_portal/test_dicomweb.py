@@ -26,7 +26,8 @@ from tests.reading_portal.dicomweb_objects import (
 )
 from tests.reading_portal.dicomweb_portal import Portal, file_of, open_portal
 
-STUDY, SERIES = generate_uid(prefix=None), generate_uid(prefix=None)
+# The study's UID stands in names of tests, which every process of a run must find the same.
+STUDY, SERIES = "2.25.85046536535567612481608634442094295844", generate_uid(prefix=None)
 NATIVE_SERIES, CINE_SERIES = generate_uid(prefix=None), generate_uid(prefix=None)
 CT_SLICES = a_ct_series(STUDY, SERIES)
 NATIVE = in_every_native_encoding(STUDY, NATIVE_SERIES)

@@ -166,7 +166,7 @@ def test_a_node_whose_database_goes_while_it_starts_goes_on_unprepared(
     postgres.run()
 
     assert "nothing was prepared beforehand" in caplog.text
-    assert send_one(node.port, Told()) == SUCCESS
+    wait_for("kept", lambda: send_one(node.port, Told()) == SUCCESS, within=5)
 
 
 def test_connections_that_died_while_nobody_sent_are_replaced_unnoticed(

@@ -14,7 +14,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 # Which of pytest-xdist's workers this is; each has a share of the ports below those of outgoing connections.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-_OURS = range(10_000 + 1_200 * WORKER, 11_200 + 1_200 * WORKER)
+_OURS = range(12_000 + 950 * WORKER, 12_950 + 950 * WORKER)
 # From anywhere in it: another run of the tests may be under way on this machine.
 _next_port = itertools.islice(itertools.cycle(_OURS), random.randrange(len(_OURS)), None)
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -283,9 +283,9 @@ class _MortalDraft:
         self._store, self._key, self._draft = store, key, draft
         self._written = b""
 
-    def write(self, piece):
-        self._written += bytes(piece)
-        self._draft.write(piece)
+    def write(self, *pieces):
+        self._written += b"".join(pieces)
+        self._draft.write(*pieces)
 
     def keep(self):
         if self._store._chance.random() < 0.5:

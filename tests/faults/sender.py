@@ -27,6 +27,7 @@ class Told:
 
     acknowledged: dict[str, bytes] = field(default_factory=dict)
     answers: list[tuple[int, float]] = field(default_factory=list)
+    ended: str = ""  # why it sends no more
 
     @property
     def statuses(self) -> set[int]:
@@ -68,7 +69,8 @@ def sending(port: int, *, pause: float = 0.05, **changes: Any) -> Any:
             while not stop.is_set():
                 try:
                     _send(association, told, **changes)
-                except (AttributeError, RuntimeError, OSError):
+                except (AttributeError, RuntimeError, OSError) as error:
+                    told.ended = repr(error)
                     return  # the node is gone
                 stop.wait(pause)
 

@@ -71,7 +71,11 @@ def _killed_while_eight_send(
         for _ in range(SENDERS):
             changes = {"StudyInstanceUID": study, "SeriesInstanceUID": generate_uid(prefix=None)}
             devices.append(stack.enter_context(sending(port, pause=0.0, **changes)))
-        wait_for("all sent", lambda: min(len(one.acknowledged) for one in devices) > 2, within=20)
+        try:
+            wait_for("all sent", lambda: min(len(one.acknowledged) for one in devices) > 2, within=20)
+        except AssertionError:
+            print([(one.answers, one.ended) for one in devices], process.said[-4000:])
+            raise
         time.sleep(random.uniform(0.2, 1.2))
         process.kill()
     assert {status for one in devices for status in one.statuses} == {0}

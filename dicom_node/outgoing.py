@@ -12,6 +12,7 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 
+from dicom_node.gate import Gate
 from dicom_node.incoming import Buffers
 from dicom_node.line import Line, PeerBroken, PeerGone
 from dicom_node.listener import tune
@@ -68,13 +69,13 @@ def associated(
     if not association.is_established:
         why = secure.refusal if secure is not None else None
         raise PeerUnreachable(why or NOT_REACHED)
-    gate = association._reactor_checkpoint
+    gate = association._reactor_checkpoint = Gate()  # type: ignore[assignment]
     try:
         # The association's own thread must not take the answers that we wait for. pynetdicom opens the gate
         # again after each message; here it stays closed until the end.
         gate.clear()
         for _ in range(1000):
-            if association._is_paused:
+            if gate.has_somebody:
                 break
             time.sleep(0.001)
         gate.set = lambda: None  # type: ignore[method-assign]

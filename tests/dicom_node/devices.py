@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
+from dicom_node.gate import Gate
 from dicom_node.node import Node
 from tests.programs import program
 
@@ -130,10 +131,13 @@ def send(
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class_uid, sop_instance_uid
     request.DataSet = io.BytesIO(raw)
     context = association.accepted_contexts[0]
-    association._reactor_checkpoint.clear()
+    if not isinstance(association._reactor_checkpoint, Gate):
+        association._reactor_checkpoint = Gate()
+    gate = association._reactor_checkpoint
+    gate.clear()
     for _ in range(1000):
         # Until pynetdicom's own thread stands still, or it takes the answer that we wait for.
-        if association._is_paused:
+        if gate.has_somebody:
             break
         time.sleep(0.001)
     association.dimse.send_msg(request, context.context_id)
@@ -143,5 +147,5 @@ def send(
         nothing.presentation_data_value_list.append([context.context_id, b"\x02"])
         association.dul.send_pdu(nothing)
     _, answer = association.dimse.get_msg(block=True)
-    association._reactor_checkpoint.set()
+    gate.set()
     return int(answer.Status), str(answer.ErrorComment or "")

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
 T = TypeVar("T")
@@ -113,12 +114,16 @@ class Database:
             )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+            self._device_engine = self.engine
             self._lock_path = f"{self.url.database}.lock"
         else:
             self.engine = create_engine(
                 url, hide_parameters=True, pool_size=pool_size, max_overflow=40, pool_pre_ping=True
             )
             event.listen(self.engine, "do_connect", _connector(patience))
+            # Without a pool: to ask one of its connections whether it lives takes as long as a person waits.
+            self._device_engine = create_engine(url, hide_parameters=True, poolclass=NullPool)
+            event.listen(self._device_engine, "do_connect", _connector(DEVICE_PATIENCE))
         self._sessions: Callable[..., Session] = lambda: Session(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -201,16 +206,15 @@ class Database:
         return connection
 
     def _for_devices(self) -> Connection:
-        connection = self.engine.connect()
+        connection = self._device_engine.connect()
         connection.detach()
         if self.is_sqlite:
             _driver(connection).execute(f"PRAGMA busy_timeout={int(DEVICE_PATIENCE * 1000)}")
-        else:
-            _driver(connection).patience = DEVICE_PATIENCE
         return connection
 
     def dispose(self) -> None:
         self.engine.dispose()
+        self._device_engine.dispose()
 
     @contextmanager
     def one_writer(self, *, patience: float = PATIENCE) -> Iterator[None]:

@@ -82,7 +82,8 @@ def test_while_the_database_hangs_devices_are_told_to_come_again_and_no_ack_is_f
         wait_for("sent", lambda: len(first.acknowledged) > 3 and len(second.acknowledged) > 3, within=15)
 
         with _hanging(postgres):
-            time.sleep(max(AWAY, DEVICE_PATIENCE + 2))
+            # Longer than any answer may take, or one that waits for the whole of it would pass.
+            time.sleep(max(AWAY, DEVICE_PATIENCE + CONNECT_PATIENCE + 2 * SLACK))
             told = [*first.answers, *second.answers]
         kept = len(first.acknowledged)
         resumed = wait_for("resumed", lambda: len(first.acknowledged) > kept + 3, within=CONNECT_PATIENCE + 3)

@@ -1,6 +1,6 @@
 """The reading page: images or ECG on one side; history, priors and the report on the other."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -13,7 +13,8 @@ from reading_portal.pages.visit import Looking, Visit
 from reading_portal.report_templates import templates_for
 from reading_portal.viewing import note_view
 from storage.corrections import mark_of
-from storage.imaging import Series, Study
+from storage.imaging import Study
+from worklist.consistency import doubts_in_draft, side_of
 from worklist.critical_results import Category, critical_results_for
 from worklist.other_exams import other_exams
 from worklist.people import Practitioner, Role, names
@@ -33,7 +34,6 @@ from worklist.turnaround import urgency
 router = APIRouter()
 
 QUALITY_GRADES = ("A", "B", "C", "D")
-PROJECTIONS = ("DX", "CR", "MG", "PX", "IO")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
         colleagues=_colleagues(visit, task),
         categories=list(Category),
         critical=[one for one in critical_results_for(visit.session, visit.who) if one.study_pk == study.id],
-        laterality=_laterality(visit, study, task),
+        laterality=side_of(visit.session, study, task.service_request),
         earlier=[_reported(visit, one) for one in others.earlier],
         later=[_reported(visit, one) for one in others.later],
         mark_text=mark_for(visit.session, study),
@@ -104,6 +104,7 @@ def show_draft(session: ReadSession, person: CurrentPractitioner, now: Now, task
         "drafted_by": report.drafted_by if report else None,
         "drafted_at": drafted_at.isoformat() if drafted_at else None,
         "draft": shape_of(report) if report else _empty(),
+        "doubts": [asdict(one) for one in doubts_in_draft(session, task)],
     }
 
 
@@ -148,18 +149,6 @@ def _reported(visit: Visit, study: Study) -> dict[str, Any]:
         "findings": content.get("findings", ""),
         "impression": content.get("impression", []),
     }
-
-
-def _laterality(visit: Visit, study: Study, task: ReadingTask) -> str:
-    """L, R or B, from the order or else from the images; empty where it has no side or none is certain."""
-    if task.service_request.laterality:
-        return task.service_request.laterality
-    series = visit.session.scalars(select(Series).where(Series.study_pk == study.id)).all()
-    # In projections the side is the image's own: of several images in a series we know the first one's only.
-    if any(one.modality in PROJECTIONS and one.number_of_instances > 1 for one in series):
-        return ""
-    sides = {one.laterality for one in series} & {"L", "R", "B"}  # U: an organ without a pair
-    return "B" if len(sides) > 1 else next(iter(sides), "")
 
 
 def _colleagues(visit: Visit, task: ReadingTask) -> list[Practitioner]:

@@ -38,6 +38,7 @@ from reading_portal.signing_room import SigningRoom
 from reading_portal.viewing import note_query
 from storage.corrections import mark_of
 from worklist import assignment, people, reading_tasks, reports
+from worklist.consistency import doubts_in_draft
 from worklist.issuing import Seen
 from worklist.people import Role, Who, must_have
 from worklist.problems import Unacceptable
@@ -131,9 +132,18 @@ class DraftWords(Fenced):
     image_quality: Code = ""
 
 
+class DoubtRaised(Answer):
+    kind: str  # side, both, unfound, sex
+    part: str  # findings, impression, recommendation
+    said: str  # the word in question
+    within: str  # the clause that holds it
+    expected: str  # L, R; F, M
+
+
 class DraftKept(Answer):
     revision: int
     unprintable: list[str]  # characters that must be written otherwise before the report can be signed
+    doubts: list[DoubtRaised]  # what a second pair of eyes would ask about; nothing here forbids a signature
 
 
 class Signature(Credentials):
@@ -324,7 +334,9 @@ def keep_draft(
     revision = reports.keep_draft(session, seen, draft, by=who, fence=body.fence, now=now)
     captions = "".join(one.caption for one in body.key_images)
     said = body.findings + body.impression + body.recommendation + captions
-    return DraftKept(revision=revision, unprintable=unprintable(said))
+    task = reading_tasks.find_task(session, who, task_id)
+    doubts = [DoubtRaised.model_validate(one) for one in doubts_in_draft(session, task)]
+    return DraftKept(revision=revision, unprintable=unprintable(said), doubts=doubts)
 
 
 @router.post("/{task_id}/sign", dependencies=[SigningSeat])

@@ -1,7 +1,7 @@
 // The reading page beside the images: lease, draft, warnings, key images, signature. Images are the viewer's.
 import { call, isTyping, reason, say, toast } from "./portal.js";
 import { signed } from "./proof.js";
-import { warningsOf } from "./report_checks.js";
+import { doubtLines, showDoubt } from "./report_doubts.js";
 import { ReportDraft } from "./report_draft.js";
 
 const room = document.querySelector(".room");
@@ -11,7 +11,7 @@ const banner = document.querySelector("[data-banner]");
 const path = (step) => `/api/reading-tasks/${task}/${step}`;
 const HEARTBEAT = 20_000, SOON = 3000, LATER = 10_000, SILENT = 15_000;
 
-let fence = null, beat = null, again = null, unprintable = [], lossless = null;
+let fence = null, beat = null, again = null, unprintable = [], doubts = [], lossless = null;
 
 function announce(text, ...buttons) {
   const sentence = Object.assign(document.createElement("span"), { textContent: text });
@@ -74,7 +74,7 @@ function begin() {
   keepWords = async () => { if (mode === "write" && fence != null) await draft.save(); };
   draft.isReadOnly = mode === "review";
   draft.onLost = (answer) => lost(answer);
-  draft.onSaved = (body) => { unprintable = body.unprintable ?? []; warn(); };
+  draft.onSaved = (body) => { ({ unprintable, doubts } = body); warn(); };
 
   // --- the lease ----------------------------------------------------------------------------------------------------
 
@@ -85,6 +85,7 @@ function begin() {
     if (!now.ok) { refused(now, takeover); return; }
     fence = answer.body.fence;
     draft.begin(now.body.draft, fence);
+    doubts = now.body.doubts;
     announce("");
     offerKept(now.body);
     open();
@@ -157,20 +158,23 @@ function begin() {
     findings.focus();
   }
   const templates = document.getElementById("template");
-  const normal = () => insert(templates?.querySelector("[data-normal]"), true);
+  function normal() {
+    const option = templates?.querySelector("[data-normal]");
+    if (option) insert(option, true);
+    else toast(say("There is no normal report for such an exam yet."), "bad");
+  }
   templates?.addEventListener("change", () => { insert(templates.selectedOptions[0].value ? templates.selectedOptions[0] : null, "normal" in templates.selectedOptions[0].dataset); templates.value = ""; });
 
-  function warnings() {
-    const text = draft.text();
-    const found = warningsOf(text, room.dataset.laterality, room.dataset.sex);
-    if (unprintable.length) found.unshift(say("Cannot be printed: {0}", unprintable.join(" ")));
-    return found;
+  /** Said live beside the text, as of the last autosave, and once more before the signature. */
+  function warnings(show) {
+    const lines = doubtLines(doubts, show);
+    if (unprintable.length) lines.unshift(Object.assign(document.createElement("li"), { textContent: say("Cannot be printed: {0}", unprintable.join(" ")) }));
+    return lines;
   }
-  function warn() { list(document.getElementById("warnings"), warnings()); }
-  function list(place, sentences) {
-    place.replaceChildren(...sentences.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  function warn() {
+    document.getElementById("warnings").replaceChildren(...warnings((doubt) => showDoubt(form, doubt)));
+    if (signing.open) warnTheSigner();
   }
-  form.addEventListener("input", warn);
 
   // --- key images ---------------------------------------------------------------------------------------------------
 
@@ -206,15 +210,22 @@ function begin() {
   // --- signing and the other ways out -------------------------------------------------------------------------------
 
   const signing = document.getElementById("sign");
-  let andNext = false;
+  let andNext = false, warned = "";
   function askToSign(next) {
     if (fence == null || draft.isLost || document.querySelector("dialog[open]")) return;
     andNext = next;
-    list(signing.querySelector("[data-sign-warnings]"), warnings());
+    warnTheSigner();
+    if (mode === "write") draft.save(); // its answer says what is doubted in the newest words
     signing.querySelector("[data-not-lossless]").hidden = lossless !== false;
     problem(signing, "");
     signing.showModal();
     signing.querySelector("[name=secret]").focus();
+  }
+  function warnTheSigner() {
+    const lines = warnings();
+    signing.querySelector("[data-sign-warnings]").replaceChildren(...lines);
+    signing.querySelector("[data-despite]").hidden = !doubts.length;
+    warned = JSON.stringify(doubts);
   }
   function problem(dialog, text) {
     const line = dialog.querySelector("[data-problem]");
@@ -237,7 +248,9 @@ function begin() {
     const field = event.target.elements.secret;
     const typed = field.value;
     const done = await attempt(signing, async () => {
+      const before = warned;
       if (mode === "write" && !(await draft.save())) return { ok: false, status: 0, body: {} };
+      if (before !== warned) return { ok: false, body: { detail: say("The text is doubted. Look at it, then sign again.") } };
       return mode === "write" ? proven("sign", { fence, study_version: seen, study_mark: mark }, typed) : proven("review", { fence, study_version: seen, study_mark: mark, decision: "approve", note: "" }, typed);
     });
     field.value = "";

@@ -19,7 +19,10 @@ from storage.settings import from_environment
 from tests import builders
 from tests.cast import password_of, settle_the_county
 from tests.pairs import Pair
+from tests.reading_portal.reader_desk import desk, everybody_goes_home
 from worklist.authority import CentreAuthority
+
+__all__ = ["desk", "everybody_goes_home"]
 
 FINDINGS = "两肺纹理清晰，右肺上叶见一磨玻璃结节，约 8 mm。纵隔未见肿大淋巴结。"
 IMPRESSION = "1. 右肺上叶磨玻璃结节，建议 3 个月后复查。\n2. 余未见明显异常。"

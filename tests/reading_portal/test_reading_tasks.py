@@ -27,7 +27,7 @@ def test_a_reader_claims_writes_and_signs(portal: Portal) -> None:
     assert task["study_instance_uid"] == exam.study_instance_uid
     assert task["accession_number"] == exam.accession_number and task["priority"] == "urgent"
     assert again["fence"] == claimed["fence"]
-    assert kept == {"revision": 1, "unprintable": []}
+    assert kept == {"revision": 1, "unprintable": [], "doubts": []}
     assert signed.status_code == 200, signed.text
     assert signed.json() | {"report_id": 0} == {"report_id": 0, "version": 1, "status": "final"}
     assert chen.get(f"/api/reading-tasks/{exam.task_id}").json()["state"] == "completed"

@@ -1,0 +1,102 @@
+"""The text beside the images: what is doubted in it, and what writes a part of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from playwright.sync_api import expect
+
+from storage.uids import new_uid
+from tests import builders
+from tests.cast import password_of
+from tests.reading_portal.reader_desk import LIST, Desk, sign_with
+
+pytestmark = pytest.mark.usefixtures("everybody_goes_home")
+A_WOMAN = replace(builders.ZHANG, name="李芳", name_phonetic="Li Fang", sex="F", national_id=None)
+
+
+def of_the_right_wrist(desk: Desk) -> builders.Exam:
+    patient = replace(A_WOMAN, patient_id=new_uid()[-12:])
+    return desk.an_exam(body_part="WRIST", laterality="R", patient=patient)
+
+
+@pytest.mark.parametrize(
+    ("language", "findings", "side", "sex"),
+    [
+        ("zh-CN", "左侧桡骨远端骨折。前列腺增大。", "报告写的是左侧，而检查为右侧。", "前列腺"),
+        (
+            "en",
+            "The left radius is broken. The prostate is large.",
+            "The text names the left side",
+            "prostate",
+        ),
+    ],
+)
+def test_the_wrong_side_and_sex_are_said_beside_the_text_and_before_the_signature(
+    desk: Desk, language: str, findings: str, side: str, sex: str
+) -> None:
+    exam = of_the_right_wrist(desk)
+    seat = desk.seat("chen")
+    seat.context.add_cookies([{"name": "language", "value": language, "url": desk.centre.url}])
+    page = seat.open(f"/reading/{exam.task_id}")
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+
+    page.locator("#findings").press_sequentially(findings)
+    page.fill("#impression", "骨折。")
+
+    warnings = page.locator("#warnings li")
+    expect(warnings).to_have_count(2, timeout=5_000)
+    expect(warnings.first).to_contain_text(side)
+    expect(warnings.last).to_contain_text(sex)
+    warnings.last.get_by_role("button").click()
+    assert page.evaluate("getSelection().toString()") == sex
+    # Never without a way on.
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("dialog#sign [data-sign-warnings] li")).to_have_count(2)
+    expect(page.locator("dialog#sign [data-despite]")).to_be_visible()
+    expect(page.locator("dialog#sign [name=secret]")).to_be_focused()
+    page.keyboard.type(password_of("chen"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(LIST, timeout=30_000)
+    assert seat.complaints == []
+
+
+def test_a_doubt_goes_when_the_word_is_right(desk: Desk) -> None:
+    page = desk.at_work("chen", of_the_right_wrist(desk)).page
+    page.fill("#findings", "左侧桡骨远端骨折。")
+    expect(page.locator("#warnings li")).to_have_count(1, timeout=5_000)
+
+    page.fill("#findings", "右侧桡骨远端骨折。")
+
+    expect(page.locator("#warnings li")).to_have_count(0, timeout=5_000)
+
+
+def test_words_typed_a_moment_before_the_signature_are_doubted_before_it(desk: Desk) -> None:
+    page = desk.at_work("chen", of_the_right_wrist(desk)).page
+    page.fill("#impression", "骨折。")
+    page.fill("#findings", "左侧桡骨远端骨折。")
+
+    sign_with(page, "Control+Enter", "")
+
+    expect(page.locator("dialog#sign [data-sign-warnings] li")).to_have_count(1, timeout=5_000)
+
+
+def test_what_is_doubted_stands_beside_the_text_when_the_exam_is_opened_again(desk: Desk) -> None:
+    exam = of_the_right_wrist(desk)
+    page = desk.at_work("chen", exam).page
+    page.fill("#findings", "左侧桡骨远端骨折。")
+    expect(page.locator("#warnings li")).to_have_count(1, timeout=5_000)
+
+    page.reload()
+
+    expect(page.locator("#warnings li")).to_have_count(1, timeout=30_000)
+
+
+def test_a_key_without_a_normal_report_says_so(desk: Desk) -> None:
+    page = desk.at_work("chen", desk.an_exam(modality="MR", body_part="KNEE")).page
+
+    page.keyboard.press("F4")
+
+    expect(page.locator("#toasts")).to_contain_text("此类检查还没有正常报告模板")
+    assert page.input_value("#findings") == ""

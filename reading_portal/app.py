@@ -39,6 +39,8 @@ ROUTERS = (
     "reading_portal.routes.health",
     "reading_portal.routes.dicomweb",
     "reading_portal.routes.viewer",
+    "reading_portal.routes.shortcuts",
+    "reading_portal.routes.hanging_protocols",
     "reading_portal.pages",
 )
 

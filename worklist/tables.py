@@ -19,6 +19,7 @@ from worklist import (
     agreements,
     assignment,
     critical_results,
+    hanging_protocols,
     orders,
     people,
     performed_steps,
@@ -28,6 +29,7 @@ from worklist import (
     recognition_items,
     reports,
     sessions,
+    shortcuts,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "critical_results",
     "device_figures",
     "faults",
+    "hanging_protocols",
     "imaging",
     "instance_lists",
     "institutions",
@@ -55,5 +58,6 @@ __all__ = [
     "reports",
     "rounds",
     "sessions",
+    "shortcuts",
     "unclaimed",
 ]

@@ -22,6 +22,7 @@ export const TAG = {
   cineRate: "00180040",
   viewPosition: "00185101",
   frameTime: "00181063",
+  frameTimeVector: "00181065",
   imagerPixelSpacing: "00181164",
   magnification: "00181114",
   regions: "00186011",

@@ -1,7 +1,7 @@
 /** The viewports on the screen: layouts, which one is active, what is dropped where. */
 import type { RenderingEngine, Types } from "@cornerstonejs/core";
 import { usesCPU } from "./cornerstone";
-import { CELLS, LAYOUTS, type Layout } from "./hanging";
+import { cellsOf, columnsOf, rowsOf, type Layout } from "./layouts";
 import type { PreviewStack } from "./preview_stack";
 import { DRAG_TYPE } from "./series_strip";
 import { ReadingViewport, type ViewportListener } from "./viewport";
@@ -23,21 +23,19 @@ export class Grid {
   }
 
   get visible(): ReadingViewport[] {
-    return this.viewports.slice(0, CELLS[this.layout]);
+    return this.viewports.slice(0, cellsOf(this.layout));
   }
 
   setLayout(layout: Layout): void {
     this.layout = layout;
     this.root.dataset["layout"] = layout;
-    while (this.viewports.length < CELLS[layout]) this.addViewport();
-    this.viewports.forEach((viewport, number) => { viewport.cell.hidden = number >= CELLS[layout]; });
-    if (this.activeNumber >= CELLS[layout]) this.activeNumber = 0;
+    this.root.style.setProperty("--rows", String(rowsOf(layout)));
+    this.root.style.setProperty("--columns", String(columnsOf(layout)));
+    while (this.viewports.length < cellsOf(layout)) this.addViewport();
+    this.viewports.forEach((viewport, number) => { viewport.cell.hidden = number >= cellsOf(layout); });
+    if (this.activeNumber >= cellsOf(layout)) this.activeNumber = 0;
     this.activate(this.active, false);
     this.resize();
-  }
-
-  nextLayout(): void {
-    this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length]!);
   }
 
   activate(viewport: ReadingViewport, takesFocus = true): void {
@@ -47,9 +45,9 @@ export class Grid {
     this.changed();
   }
 
-  activateNext(): void {
+  activateNext(step: 1 | -1): void {
     const visible = this.visible;
-    this.activate(visible[(this.activeNumber + 1) % visible.length]!);
+    this.activate(visible[(this.activeNumber + step + visible.length) % visible.length]!);
   }
 
   /** One viewport over the whole window, and back. */

@@ -1,10 +1,7 @@
 /** Which display set stands where when a study opens: rules by modality, as tables. */
 import { TAG, text } from "./attributes";
 import type { DisplaySet } from "./display_sets";
-
-export type Layout = "1x1" | "1x2" | "2x2";
-export const LAYOUTS: Layout[] = ["1x1", "1x2", "2x2"];
-export const CELLS: Record<Layout, number> = { "1x1": 1, "1x2": 2, "2x2": 4 };
+import type { Layout } from "./layouts";
 
 export interface Hanging {
   layout: Layout;

@@ -22,6 +22,7 @@ export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
     presentation: (viewport = 0) => at(viewport).stack.getViewPresentation(),
     quality: (viewport = 0) => at(viewport).quality,
     layout: () => viewer.grid.layout,
+    shown: (viewport = 0) => at(viewport).displaySet?.id,
     active: () => viewer.grid.active.number,
     tool: () => tools.active,
     displaySets: () => [...viewer.displaySets.values()].map(({ id, modality, description, frames, standing }) =>

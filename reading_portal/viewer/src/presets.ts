@@ -1,4 +1,5 @@
-/** Window presets, keys 1–9: the number means the same window on every study of a modality. */
+/** Window presets 1–9 by modality and region. */
+import { regionOf, type Region } from "./body_parts";
 import type { WordKey } from "./words";
 
 export interface Preset {
@@ -12,17 +13,31 @@ export interface Preset {
 const absolute = (name: WordKey, width: number, center: number): Preset => ({ name, width, center });
 const relative = (name: WordKey, width: number, center = 1): Preset => ({ name, width, center, isRelative: true });
 
-const CT: Preset[] = [
+/** On every CT 1–4 are the same; 5–9 are what is looked for in the region. */
+const CT_ALWAYS: Preset[] = [
   absolute("preset_soft_tissue", 400, 40),
   absolute("preset_lung", 1500, -600),
   absolute("preset_bone", 2000, 350),
   absolute("preset_brain", 80, 40),
-  absolute("preset_mediastinum", 350, 50),
-  absolute("preset_liver", 150, 60),
-  absolute("preset_stroke", 40, 40),
-  absolute("preset_subdural", 200, 80),
-  absolute("preset_angio", 600, 200),
 ];
+const ANGIO = absolute("preset_angio", 600, 200);
+const MEDIASTINUM = absolute("preset_mediastinum", 350, 50);
+const LIVER = absolute("preset_liver", 150, 60);
+const METAL = absolute("preset_metal", 4000, 1000);
+
+const CT_REGIONS: Partial<Record<Region, Preset[]>> = {
+  head: [absolute("preset_stroke", 40, 40), absolute("preset_subdural", 200, 80), absolute("preset_posterior_fossa", 150, 40),
+    absolute("preset_temporal_bone", 4000, 600), ANGIO],
+  neck: [absolute("preset_neck", 300, 50), MEDIASTINUM, absolute("preset_airway", 1500, -400), METAL, ANGIO],
+  chest: [MEDIASTINUM, absolute("preset_pulmonary_embolism", 700, 100), absolute("preset_emphysema", 800, -800),
+    absolute("preset_ribs", 1500, 450), ANGIO],
+  abdomen: [LIVER, absolute("preset_pancreas", 250, 45), absolute("preset_colon", 2000, -50), absolute("preset_stones", 1200, 300), ANGIO],
+  pelvis: [LIVER, absolute("preset_colon", 2000, -50), absolute("preset_stones", 1200, 300), METAL, ANGIO],
+  spine: [absolute("preset_disc", 250, 50), absolute("preset_cord", 150, 40), METAL, MEDIASTINUM, ANGIO],
+  arm: [absolute("preset_disc", 250, 50), METAL, ANGIO],
+  leg: [absolute("preset_disc", 250, 50), METAL, ANGIO],
+};
+const CT_ELSEWHERE: Preset[] = [MEDIASTINUM, LIVER, absolute("preset_stroke", 40, 40), absolute("preset_subdural", 200, 80), ANGIO];
 
 const GENERIC: Preset[] = [
   relative("preset_default", 1),
@@ -32,23 +47,32 @@ const GENERIC: Preset[] = [
   relative("preset_brighter", 1, 0.75),
 ];
 
-export const PRESETS: Record<string, Preset[]> = { CT, MR: GENERIC, CR: GENERIC, DX: GENERIC, MG: GENERIC };
+/** Bones are looked at in their own contrast, lungs in a wider one, soft parts in a narrower. */
+const RADIOGRAPHS: Partial<Record<Region, Preset[]>> = {
+  chest: [relative("preset_ribs", 0.7, 0.9), relative("preset_lung", 1.3, 1.1), relative("preset_mediastinum", 0.8, 0.6)],
+  breast: [relative("preset_calcification", 0.5, 0.85), relative("preset_skin_line", 2.2, 1.2)],
+};
+const BONES: Preset[] = [relative("preset_bone", 0.7, 0.85), relative("preset_soft_tissue", 0.8, 1.3)];
+const RADIOGRAPHY = new Set(["CR", "DX", "MG", "RG", "RF"]);
 
-export const presetsFor = (modality: string): Preset[] => PRESETS[modality] ?? GENERIC;
+/** Nine at most, in the order of the keys. */
+export function presetsFor(modality: string, bodyPart = ""): Preset[] {
+  const region = regionOf(bodyPart) ?? (modality === "MG" ? "breast" : undefined);
+  if (modality === "CT") return [...CT_ALWAYS, ...(region && CT_REGIONS[region] || CT_ELSEWHERE)];
+  if (RADIOGRAPHY.has(modality)) return [...GENERIC, ...(region ? RADIOGRAPHS[region] ?? BONES : [])];
+  return GENERIC;
+}
 
-/** Body part → the CT preset that opens a series whose header brings no window. */
-const OPENING: [RegExp, WordKey][] = [
-  [/LUNG|肺/i, "preset_lung"],
-  [/HEAD|BRAIN|SKULL|头|颅|脑/i, "preset_brain"],
-  [/CHEST|THORAX|胸/i, "preset_mediastinum"],
-  [/SPINE|KNEE|HIP|ANKLE|FOOT|HAND|WRIST|ELBOW|SHOULDER|EXTREMITY|骨|脊|膝|腕|肩/i, "preset_bone"],
-  [/./, "preset_soft_tissue"],
-];
+/** Region → the CT preset that opens a series whose header brings no window. */
+const OPENING: Partial<Record<Region, WordKey>> = {
+  head: "preset_brain", chest: "preset_mediastinum", spine: "preset_bone", arm: "preset_bone", leg: "preset_bone",
+};
 
 export function openingPreset(modality: string, bodyPart: string): Preset | undefined {
   if (modality !== "CT") return undefined;
-  const name = OPENING.find(([pattern]) => pattern.test(bodyPart || "-"))?.[1];
-  return CT.find((preset) => preset.name === name);
+  const region = regionOf(bodyPart);
+  const name = /LUNG|肺/i.test(bodyPart) ? "preset_lung" : region && OPENING[region] || "preset_soft_tissue";
+  return presetsFor("CT", bodyPart).find((preset) => preset.name === name);
 }
 
 export interface Window {

@@ -5,8 +5,9 @@ import { Cine } from "./cine";
 import type { DisplaySet, Frame } from "./display_sets";
 import { displaySetsOf } from "./display_sets";
 import { Grid } from "./grid";
-import { CELLS, hangingFor } from "./hanging";
+import { hangingFor } from "./hanging";
 import { dateOf } from "./imaging_words";
+import { cellsOf, nextLayout, type Layout } from "./layouts";
 import { matchingSlice, offsetBetween, type Stack } from "./linking";
 import { fetchManifest, mostComparable, type Manifest, type Prior } from "./manifest";
 import type { Page } from "./page";
@@ -112,7 +113,7 @@ export class Viewer implements ViewportListener {
     const current = this.grid.viewports[0]!.displaySet;
     const best = mostSimilar(sets, current);
     if (!best) return;
-    if (CELLS[this.grid.layout] < 2) this.grid.setLayout("1x2");
+    if (cellsOf(this.grid.layout) < 2) this.grid.setLayout("1x2");
     await this.open(best, this.grid.viewports[1]!);
     this.say(`${word(standing)} ${dateOf(prior.study_date)}`);
   }
@@ -132,7 +133,12 @@ export class Viewer implements ViewportListener {
   }
 
   nextLayout(): void {
-    this.grid.nextLayout();
+    this.setLayout(nextLayout(this.grid.layout));
+  }
+
+  setLayout(layout: Layout): void {
+    this.grid.setLayout(layout);
+    this.say(layout.replace("x", " × "));
     // Fill new cells with what is not on the screen yet.
     const shown = new Set(this.grid.visible.map((viewport) => viewport.displaySet?.id));
     const waiting = [...this.displaySets.values()].filter((set) => !shown.has(set.id) && set.frames.length && !isOther(set));
@@ -143,6 +149,12 @@ export class Viewer implements ViewportListener {
       void viewport.open(next, next.isMultiFrame ? 0 : next.frames.length >> 1).then(() => { this.linkAll(); void this.followReader(); });
     }
     this.refresh();
+  }
+
+  changeCineSpeed(factor: number): void {
+    const { active } = this.grid;
+    const rate = this.cine.changeSpeed(active, factor);
+    if (rate) this.say(word("cine_speed", Number(rate.toFixed(1))));
   }
 
   /** Take the slices on the screen as the same anatomy, from now on. */
@@ -166,7 +178,7 @@ export class Viewer implements ViewportListener {
 
   preset(number: number): void {
     const { active } = this.grid;
-    const preset = presetsFor(active.displaySet?.modality ?? "")[number - 1];
+    const preset = presetsFor(active.displaySet?.modality ?? "", active.displaySet?.bodyPart)[number - 1];
     if (!preset) return;
     active.preset(preset);
     this.say(word(preset.name));

@@ -178,16 +178,40 @@ export class ReadingViewport {
     this.stack.render();
   }
 
-  rotate(): void {
+  /** Clockwise as she sees it. */
+  rotate(degrees: number): void {
     if (!this.hasImage) return;
     const { rotation = 0 } = this.stack.getViewPresentation();
-    this.stack.setViewPresentation({ rotation: (rotation + 90) % 360 });
+    this.stack.setViewPresentation({ rotation: (rotation + degrees + 360) % 360 });
     this.stack.render();
+  }
+
+  zoomBy(factor: number): void {
+    if (!this.hasImage) return;
+    this.stack.setZoom(this.stack.getZoom() * factor);
+    this.stack.render();
+  }
+
+  /** One pixel of the image on one of the screen, as mammograms are searched for calcifications; the middle stays. */
+  showOneToOne(): void {
+    const corners = this.hasImage && this.frame ? this.pixelsOnScreen(this.frame) : undefined;
+    if (!corners) return;
+    const columns = Number(this.frame?.instance.attributes[TAG.columns]?.Value?.[0]);
+    const across = Math.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]) * devicePixelRatio;
+    this.zoomBy(columns / across);
   }
 
   flip(): void {
     if (!this.hasImage) return;
     this.mirror(!this.stack.getCamera().flipHorizontal);
+    this.stack.render();
+  }
+
+  flipVertically(): void {
+    if (!this.hasImage) return;
+    const flipVertical = !this.stack.getCamera().flipVertical;
+    if (usesCPU()) this.stack.setCamera({ flipVertical });
+    else this.stack.setViewPresentation({ flipVertical });
     this.stack.render();
   }
 

@@ -190,11 +190,16 @@ class EcgReading {
       this.draw();
     };
     const nudge = (direction: number) => () => this.calipers?.nudge(direction * 0.1);
-    listenToKeys(this.section, {
-      g: step("layout"), s: step("speed"), v: step("gain"), b: step("band"),
-      n: () => { this.notch.checked = !this.notch.checked; this.draw(); },
-      m: () => this.calipers?.march(), q: () => this.take("qt"), r: () => this.take("rr"),
+    const commands: Record<string, () => void> = {
+      G: step("layout"), S: step("speed"), V: step("gain"), B: step("band"),
+      N: () => { this.notch.checked = !this.notch.checked; this.draw(); },
+      M: () => this.calipers?.march(), Q: () => this.take("qt"), R: () => this.take("rr"),
       ArrowLeft: nudge(-1), ArrowRight: nudge(1), Delete: () => this.calipers?.clear(), Escape: returnToText,
+    };
+    listenToKeys(this.section, (key) => {
+      const command = commands[key];
+      command?.();
+      return !!command;
     });
     document.addEventListener("viewer:focus", () => this.scroll.focus({ preventScroll: true }));
   }

@@ -1,0 +1,66 @@
+/** What each action does, and which of them are on. */
+import { ACTION_NAMES, type ActionName } from "./actions";
+import type { Help } from "./help";
+import { returnToText } from "./keyboard";
+import type { LayoutPicker } from "./layout_picker";
+import type { Layout } from "./layouts";
+import { deleteMeasurements, type ToolBox, type ToolName } from "./tools";
+import type { Viewer } from "./viewer";
+
+export type Commands = Record<ActionName, () => void>;
+
+export interface Panels {
+  section: HTMLElement;
+  help: Help;
+  layouts: LayoutPicker;
+}
+
+export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, layouts }: Panels): Commands {
+  const { grid } = viewer;
+  const scroll = (delta: number) => () => grid.active.scroll(delta);
+  const commands = {
+    slice_next: scroll(1), slice_previous: scroll(-1), page_next: scroll(10), page_previous: scroll(-10),
+    slice_first: () => grid.active.scrollTo(0),
+    slice_last: () => grid.active.scrollTo((grid.active.displaySet?.frames.length ?? 1) - 1),
+    series_next: () => viewer.stepSeries(1), series_previous: () => viewer.stepSeries(-1),
+    cine: () => viewer.cine.toggle(grid.active),
+    cine_faster: () => viewer.changeCineSpeed(1.25), cine_slower: () => viewer.changeCineSpeed(0.8),
+    delete_measurement: () => {
+      deleteMeasurements();
+      for (const viewport of grid.visible) if (viewport.hasImage) viewport.stack.render();
+    },
+    invert: () => grid.active.invert(),
+    rotate: () => grid.active.rotate(90), rotate_back: () => grid.active.rotate(-90),
+    flip: () => grid.active.flip(), flip_vertical: () => grid.active.flipVertically(),
+    zoom_in: () => grid.active.zoomBy(1.25), zoom_out: () => grid.active.zoomBy(0.8),
+    one_to_one: () => grid.active.showOneToOne(), reset: () => grid.active.reset(),
+    full: () => grid.toggleFull(),
+    viewport_next: () => grid.activateNext(1), viewport_previous: () => grid.activateNext(-1),
+    key_image: () => viewer.markKeyImage(),
+    layout_next: () => viewer.nextLayout(), layout_pick: () => layouts.toggle(),
+    prior: () => void viewer.toggleNearestPrior(), link_here: () => viewer.linkHere(),
+    help: () => help.toggle(),
+    back: () => {
+      if (help.isOpen) help.close();
+      else if (grid.isFull) grid.toggleFull();
+      else if (section.contains(document.activeElement)) returnToText();
+    },
+  };
+  return Object.fromEntries(ACTION_NAMES.map((name) => [name, (commands as Partial<Commands>)[name] ?? numbered(name, viewer, tools)])) as Commands;
+}
+
+/** Families of actions, whose name says which one of them is meant: a tool, a preset, a layout. */
+function numbered(name: ActionName, viewer: Viewer, tools: ToolBox): () => void {
+  const which = name.slice(name.indexOf("_") + 1);
+  if (name.startsWith("preset_")) return () => viewer.preset(Number(which));
+  if (name.startsWith("layout_")) return () => viewer.setLayout(which as Layout);
+  if (name.startsWith("tool_")) return () => tools.pick(tools.active === which ? "window" : which as ToolName);
+  throw new Error(`nothing does ${name}`);
+}
+
+export function isOn(name: ActionName, viewer: Viewer, tools: ToolBox): boolean | undefined {
+  if (name.startsWith("tool_")) return tools.active === name.slice("tool_".length);
+  if (name === "cine") return viewer.cine.isPlaying(viewer.grid.active);
+  if (name === "full") return viewer.grid.isFull;
+  return undefined;
+}

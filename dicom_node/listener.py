@@ -42,6 +42,7 @@ class Arrival:
     until: float
     is_shaking_hands: bool
     is_known: bool = False  # a device is declared at this address
+    is_watched: bool = False  # by the selector, for what was not there at once
     received: bytearray = field(default_factory=bytearray)
 
     @property
@@ -153,6 +154,7 @@ class Listener:
             self._strangers[number] = arrival
         # A device speaks at once; a handshake takes several turns.
         if arrival.is_shaking_hands or self._hear(arrival):
+            arrival.is_watched = True
             self._selector.register(connection, selectors.EVENT_READ, arrival)
 
     def _make_room(self, address: str, *, is_known: bool) -> None:
@@ -235,8 +237,9 @@ class Listener:
             arrival.connection.close()
 
     def _forget(self, arrival: Arrival) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(arrival.connection)
+        if arrival.is_watched:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(arrival.connection)
         number = arrival.connection.fileno()
         here = self._per_address[arrival.address]
         for waiting in (self._waiting, self._strangers, here):

@@ -30,6 +30,7 @@ ROUTERS = (
     "reading_portal.routes.reading_tasks",
     "reading_portal.routes.reports",
     "reading_portal.routes.critical_results",
+    "reading_portal.routes.measurements",
     "reading_portal.routes.corrections",
     "reading_portal.routes.quarantine",
     "reading_portal.routes.persons",

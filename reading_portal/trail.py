@@ -239,6 +239,7 @@ DETAILS: dict[str, Say] = {
     "instances": _uids,
     "kept": _plain,
     "kept_as": _plain,
+    "measurement": _coded("measurement"),
     "mended_by": _coded("mended-by"),
     "object_key": _plain,
     "order": _title,

@@ -29,6 +29,7 @@ from worklist import corrections
 from worklist.assignment import SKIP_REASONS
 from worklist.completeness import Proof
 from worklist.critical_results import Category, CriticalState
+from worklist.measurements import Kind
 from worklist.orders import TRANSITIONS, OrderState
 from worklist.people import Grade, Practitioner, Role
 from worklist.performed_steps import StepState
@@ -115,6 +116,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "list": trail.LISTS,
     "object-fault": tuple(Fault),
     "mended-by": tuple(Mended),
+    "measurement": tuple(Kind),
     "unclaimed": tuple(Why),
     "skip-reason": SKIP_REASONS,
     "cancel-reason": ("unmatched",),

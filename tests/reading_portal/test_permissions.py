@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 from tests.cast import password_of
 from tests.reading_portal.conftest import FINDINGS, Portal
+from tests.reading_portal.drawn import A_LENGTH, a_length
 
 # What anyone may call. Everything else answers 401 to a stranger, or the way to the sign-in.
 PUBLIC = {
@@ -99,6 +100,9 @@ def test_he_jing_of_baishui_finds_nothing_of_qingshi(portal: Portal) -> None:
             ("GET", f"/api/studies/{study}", None),
             ("POST", f"/api/studies/{study}/match", {"order": exam.order_id}),
             ("POST", f"/api/studies/{study}/unmatch", None),
+            ("GET", f"/api/studies/{study}/measurements", None),
+            ("PUT", f"/api/studies/{study}/measurements/{A_LENGTH}", a_length(exam)),
+            ("DELETE", f"/api/studies/{study}/measurements/{A_LENGTH}?revision=1", None),
             ("GET", f"/api/reading-tasks/{task}", None),
             ("POST", f"/api/reading-tasks/{task}/claim", {}),
             ("POST", f"/api/reading-tasks/{task}/heartbeat", {"fence": 1}),
@@ -134,6 +138,9 @@ def test_he_jing_of_baishui_finds_nothing_of_qingshi(portal: Portal) -> None:
         ("zhou", "POST", "/api/reading-tasks/{task}/claim", {}),
         ("chen", "POST", "/api/orders/{order}/cancel", {"reason": "重复申请"}),
         ("chen", "POST", "/api/studies/{study}/unmatch", None),
+        ("li", "GET", "/api/studies/{study}/measurements", None),
+        ("ma", "GET", "/api/studies/{study}/measurements", None),
+        ("li", "DELETE", f"/api/studies/{{study}}/measurements/{A_LENGTH}?revision=1", None),
         ("li", "POST", "/api/critical-results",
          {"study_instance_uid": "{study}", "category": "minutes", "statement": "气胸"}),
     ],

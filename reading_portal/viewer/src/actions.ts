@@ -42,9 +42,15 @@ export const ACTIONS = {
   tool_magnify: act("group_tools", "tool_magnify", "M", "magnify"),
 
   tool_length: act("group_measuring", "tool_length", "L", "length"),
+  tool_bidirectional: act("group_measuring", "tool_bidirectional", "D", "bidirectional"),
   tool_angle: act("group_measuring", "tool_angle", "A", "angle"),
+  tool_cobb: act("group_measuring", "tool_cobb", "C", "cobb"),
+  tool_rectangle: act("group_measuring", "tool_rectangle", "X", "rectangle"),
   tool_ellipse: act("group_measuring", "tool_ellipse", "E", "ellipse"),
+  tool_freehand: act("group_measuring", "tool_freehand", "Q", "freehand"),
   tool_probe: act("group_measuring", "tool_probe", "P", "probe"),
+  undo: act("group_measuring", "action_undo", "Ctrl+Z", "undo"),
+  redo: act("group_measuring", "action_redo", "Ctrl+Y Ctrl+Shift+Z", "redo"),
   delete_measurement: act("group_measuring", "action_delete", "Delete", "bin"),
 
   preset_1: preset(1),

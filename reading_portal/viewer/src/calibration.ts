@@ -81,12 +81,3 @@ export const isIsotropic = (scale: Scale): boolean => scale.columnUnit === scale
 export function lengthOf(scale: Scale, a: Point2, b: Point2): number {
   return Math.hypot((b[0] - a[0]) * scale.perColumn, (b[1] - a[1]) * scale.perRow);
 }
-
-/** A line in words, without the source of its scale. */
-export function lengthText(scale: Scale, a: Point2, b: Point2): string[] {
-  if (isIsotropic(scale)) return [`${lengthOf(scale, a, b).toFixed(1)} ${scale.columnUnit}`];
-  // A Doppler or M-mode region: time one way, distance or speed the other.
-  const across = Math.abs(b[0] - a[0]) * scale.perColumn;
-  const down = Math.abs(b[1] - a[1]) * scale.perRow;
-  return [`Δx ${across.toFixed(1)} ${scale.columnUnit}`, `Δy ${down.toFixed(1)} ${scale.rowUnit}`];
-}

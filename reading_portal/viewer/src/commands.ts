@@ -4,7 +4,7 @@ import type { Help } from "./help";
 import { returnToText } from "./keyboard";
 import type { LayoutPicker } from "./layout_picker";
 import type { Layout } from "./layouts";
-import { deleteMeasurements, type ToolBox, type ToolName } from "./tools";
+import type { ToolBox, ToolName } from "./tools";
 import type { Viewer } from "./viewer";
 
 export type Commands = Record<ActionName, () => void>;
@@ -25,10 +25,8 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
     series_next: () => viewer.stepSeries(1), series_previous: () => viewer.stepSeries(-1),
     cine: () => viewer.cine.toggle(grid.active),
     cine_faster: () => viewer.changeCineSpeed(1.25), cine_slower: () => viewer.changeCineSpeed(0.8),
-    delete_measurement: () => {
-      deleteMeasurements();
-      for (const viewport of grid.visible) if (viewport.hasImage) viewport.stack.render();
-    },
+    undo: () => viewer.measurements.undo(), redo: () => viewer.measurements.redo(),
+    delete_measurement: () => viewer.measurements.discard(),
     invert: () => grid.active.invert(),
     rotate: () => grid.active.rotate(90), rotate_back: () => grid.active.rotate(-90),
     flip: () => grid.active.flip(), flip_vertical: () => grid.active.flipVertically(),

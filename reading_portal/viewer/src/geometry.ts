@@ -40,6 +40,20 @@ export function angleAt(a: Point2, vertex: Point2, b: Point2): number {
   return turn > 180 ? 360 - turn : turn;
 }
 
+/** Angle between two directions, in degrees 0–180. */
+export function angleBetween(a: Point2, b: Point2): number {
+  return Math.abs(Math.atan2(a[0] * b[1] - a[1] * b[0], a[0] * b[0] + a[1] * b[1])) * 180 / Math.PI;
+}
+
+/** Area inside a closed line. */
+export function areaOf(points: Point2[]): number {
+  const twice = points.reduce((sum, [x, y], index) => {
+    const [nextX, nextY] = points[(index + 1) % points.length]!;
+    return sum + x * nextY - nextX * y;
+  }, 0);
+  return Math.abs(twice) / 2;
+}
+
 /** Where a slice lies along a stack's normal, in mm; undefined when it has no place in the patient. */
 export function distanceAlong(normal: ArrayLike<number>, position: ArrayLike<number> | undefined): number | undefined {
   return position && position.length >= 3 ? dot(normal, position) : undefined;

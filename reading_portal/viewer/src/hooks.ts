@@ -1,11 +1,10 @@
 /** `window.readingViewer`: what tests and curious engineers may ask; nothing in the product depends on it. */
 import { annotation } from "@cornerstonejs/tools";
+import { kindOf } from "./drawing_tools";
 import { pixelToWorld, type Point2 } from "./geometry";
-import { angleLines, ellipseLines, lengthLines, probeLines } from "./measurements";
+import { linesFor } from "./measurements";
 import type { ToolBox } from "./tools";
 import type { Viewer } from "./viewer";
-
-const LINES: Record<string, typeof lengthLines> = { Length: lengthLines, Angle: angleLines, EllipticalROI: ellipseLines, Probe: probeLines };
 
 export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
   const at = (number: number) => viewer.grid.viewports[number]!;
@@ -35,9 +34,10 @@ export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
       return { x: box.left + x, y: box.top + y };
     },
     measurements: () => annotation.state.getAllAnnotations().flatMap(({ metadata, data }) => {
-      const lines = metadata ? LINES[metadata.toolName] : undefined;
-      return metadata && lines ? [{ tool: metadata.toolName, lines: lines(data as never, `imageId:${metadata.referencedImageId}`) }] : [];
+      const kind = kindOf(metadata?.toolName ?? "");
+      return metadata && kind ? [{ kind, lines: linesFor(kind)(data as never, `imageId:${metadata.referencedImageId}`) }] : [];
     }),
+    measurementsAreSaved: () => viewer.measurements.isSaved,
   };
   (window as unknown as { readingViewer: typeof hooks }).readingViewer = hooks;
 }

@@ -26,7 +26,7 @@ export async function bootImages(page: Page): Promise<void> {
   const tools = new ToolBox(() => toolbar?.refresh());
   const toast = new Toast(section);
   const viewer: Viewer = new Viewer(page, engine, grid, strip, () => { if (toolbar) fillPresets(toolbar, viewer); },
-    (sentence) => toast.say(sentence));
+    (sentence) => toast.say(sentence), lateMark(section));
   viewer.mark("script");
   grid.addEventListener("viewport:enabled", (event) => tools.add((event as CustomEvent<string>).detail));
   const shortcuts = await chosenKeys;
@@ -65,6 +65,14 @@ function furnish(section: HTMLElement): { bar: HTMLElement; strip: HTMLElement; 
   for (const cell of section.querySelectorAll(":scope > .viewport")) grid.append(cell);
   section.classList.add("is-ready");
   return { bar, strip, grid };
+}
+
+/** Says that something measured is not on the server yet; empty while everything is. */
+function lateMark(section: HTMLElement): (sentence: string) => void {
+  const mark = section.appendChild(document.createElement("div"));
+  mark.className = "viewer-late";
+  mark.setAttribute("role", "status");
+  return (sentence) => { mark.textContent = sentence; };
 }
 
 function fillPresets(toolbar: Toolbar, viewer: Viewer): void {

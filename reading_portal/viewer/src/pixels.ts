@@ -29,25 +29,81 @@ function inModalityUnits(image: Types.IImage, stored: number): number {
   return image.preScale?.scaled ? stored : stored * image.slope + image.intercept;
 }
 
-/**
- * Mean and standard deviation inside an ellipse given by its centre, half axes and turn (radians), all in pixels.
- * A pixel belongs to it when its centre does. Undefined for colour or when it covers no pixel.
- */
-export function ellipseStatistics(image: Types.IImage, centre: Point2, axes: Point2, turn: number): Statistics | undefined {
+/** An area in pixel coordinates; a pixel belongs to it when its centre does. */
+export interface Shape {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+  contains(column: number, row: number): boolean;
+}
+
+// Handles come back from world coordinates with the last digit in doubt; an edge through centres takes them.
+const EDGE = 1e-6;
+
+/** An ellipse by the ends of its two axes. */
+export function ellipse([top, bottom, left, right]: [Point2, Point2, Point2, Point2]): Shape {
+  const centre: Point2 = [(left[0] + right[0]) / 2, (left[1] + right[1]) / 2];
+  const across = Math.hypot(right[0] - left[0], right[1] - left[1]) / 2;
+  const along = Math.hypot(bottom[0] - top[0], bottom[1] - top[1]) / 2;
+  const turn = Math.atan2(right[1] - left[1], right[0] - left[0]);
+  const [cos, sin, reach] = [Math.cos(turn), Math.sin(turn), Math.max(across, along)];
+  return {
+    left: centre[0] - reach, right: centre[0] + reach, top: centre[1] - reach, bottom: centre[1] + reach,
+    contains: (column, row) => {
+      const [x, y] = [column - centre[0], row - centre[1]];
+      return ((x * cos + y * sin) / across) ** 2 + ((y * cos - x * sin) / along) ** 2 <= 1 + EDGE;
+    },
+  };
+}
+
+/** A rectangle by its first corner and that corner's two neighbours. */
+export function rectangle(corner: Point2, across: Point2, down: Point2): Shape {
+  const [u, v]: [Point2, Point2] = [[across[0] - corner[0], across[1] - corner[1]], [down[0] - corner[0], down[1] - corner[1]]];
+  const [uu, vv] = [u[0] ** 2 + u[1] ** 2, v[0] ** 2 + v[1] ** 2];
+  const isWithin = (share: number): boolean => share >= -EDGE && share <= 1 + EDGE;
+  return {
+    ...boxOf([corner, across, down, [across[0] + v[0], across[1] + v[1]]]),
+    contains: (column, row) => {
+      const [x, y] = [column - corner[0], row - corner[1]];
+      return isWithin((x * u[0] + y * u[1]) / uu) && isWithin((x * v[0] + y * v[1]) / vv);
+    },
+  };
+}
+
+/** A closed line, by the even-odd rule. */
+export function polygon(points: Point2[]): Shape {
+  return {
+    ...boxOf(points),
+    contains: (column, row) => {
+      let isInside = false;
+      for (let i = 0, j = points.length - 1; i < points.length; j = i, i += 1) {
+        const [a, b] = [points[i]!, points[j]!];
+        const isCrossed = (a[1] > row) !== (b[1] > row) && column < (b[0] - a[0]) * (row - a[1]) / (b[1] - a[1]) + a[0];
+        if (isCrossed) isInside = !isInside;
+      }
+      return isInside;
+    },
+  };
+}
+
+function boxOf(points: Point2[]): Omit<Shape, "contains"> {
+  const [columns, rows] = [points.map(([column]) => column), points.map(([, row]) => row)];
+  return { left: Math.min(...columns), right: Math.max(...columns), top: Math.min(...rows), bottom: Math.max(...rows) };
+}
+
+/** Mean, standard deviation (of the pixels themselves: divided by their number), least and greatest; undefined for colour or no pixel. */
+export function statistics(image: Types.IImage, shape: Shape): Statistics | undefined {
   if (image.color) return undefined;
-  const reach = Math.max(axes[0], axes[1]);
   const pixels = image.getPixelData();
-  const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
   let count = 0;
   let mean = 0;
   let squares = 0;
   let min = Infinity;
   let max = -Infinity;
-  for (let j = Math.max(0, Math.ceil(centre[1] - reach)); j <= Math.min(image.rows - 1, centre[1] + reach); j += 1) {
-    for (let i = Math.max(0, Math.ceil(centre[0] - reach)); i <= Math.min(image.columns - 1, centre[0] + reach); i += 1) {
-      const x = i - centre[0];
-      const y = j - centre[1];
-      if (((x * cos + y * sin) / axes[0]) ** 2 + ((y * cos - x * sin) / axes[1]) ** 2 > 1) continue;
+  for (let j = Math.max(0, Math.ceil(shape.top - EDGE)); j <= Math.min(image.rows - 1, shape.bottom + EDGE); j += 1) {
+    for (let i = Math.max(0, Math.ceil(shape.left - EDGE)); i <= Math.min(image.columns - 1, shape.right + EDGE); i += 1) {
+      if (!shape.contains(i, j)) continue;
       const value = inModalityUnits(image, pixels[j * image.columns + i]!);
       count += 1;
       const step = value - mean;

@@ -1,11 +1,13 @@
 /** The mouse's and finger's tools: one tool group for all viewports. */
-import { AngleTool, EllipticalROITool, Enums, LengthTool, MagnifyTool, PanTool, ProbeTool, StackScrollTool, ToolGroupManager,
-  WindowLevelTool, ZoomTool, addTool, annotation, type Types } from "@cornerstonejs/tools";
+import { Enums, LengthTool, MagnifyTool, PanTool, StackScrollTool, ToolGroupManager, WindowLevelTool, ZoomTool, addTool, annotation,
+  type Types } from "@cornerstonejs/tools";
 import { ENGINE } from "./cornerstone";
-import { angleLines, ellipseLines, lengthLines, probeLines } from "./measurements";
+import { DRAWING_TOOLS } from "./drawing_tools";
+import type { Kind } from "./figures";
+import { linesFor } from "./measurements";
 import type { WordKey } from "./words";
 
-export type ToolName = "window" | "zoom" | "pan" | "scroll" | "magnify" | "length" | "angle" | "ellipse" | "probe";
+export type ToolName = "window" | "zoom" | "pan" | "scroll" | "magnify" | Kind;
 
 interface ToolRow {
   tool: typeof WindowLevelTool | typeof LengthTool | typeof ZoomTool;
@@ -18,16 +20,24 @@ interface ToolRow {
 const row = (tool: unknown, word: WordKey, configuration?: object, isMeasurement?: boolean): ToolRow =>
   ({ tool: tool as ToolRow["tool"], word, configuration, isMeasurement });
 
+const measuring = (kind: Kind, configuration?: object): ToolRow =>
+  row(DRAWING_TOOLS[kind].tool, `tool_${kind}`, { getTextLines: linesFor(kind), ...configuration }, true);
+
 export const TOOLS: Record<ToolName, ToolRow> = {
   window: row(WindowLevelTool, "tool_window"),
   zoom: row(ZoomTool, "tool_zoom"),
   pan: row(PanTool, "tool_pan"),
   scroll: row(StackScrollTool, "tool_scroll"),
   magnify: row(MagnifyTool, "tool_magnify", { magnifySize: 6, magnifyWidth: 260, magnifyHeight: 260 }),
-  length: row(LengthTool, "tool_length", { getTextLines: lengthLines }, true),
-  angle: row(AngleTool, "tool_angle", { getTextLines: angleLines }, true),
-  ellipse: row(EllipticalROITool, "tool_ellipse", { getTextLines: ellipseLines }, true),
-  probe: row(ProbeTool, "tool_probe", { getTextLines: probeLines }, true),
+  length: measuring("length"),
+  angle: measuring("angle"),
+  cobb: measuring("cobb"),
+  bidirectional: measuring("bidirectional"),
+  rectangle: measuring("rectangle"),
+  ellipse: measuring("ellipse"),
+  // An area is closed when the button is let go, wherever that is.
+  freehand: measuring("freehand", { allowOpenContours: false }),
+  probe: measuring("probe"),
 };
 
 const { Primary, Secondary, Auxiliary, Wheel } = Enums.MouseBindings;
@@ -82,12 +92,4 @@ export class ToolBox {
     }
     this.changed();
   }
-}
-
-/** Remove the selected measurements; the last drawn one when none is selected. */
-export function deleteMeasurements(): void {
-  const selected = annotation.selection.getAnnotationsSelected();
-  const all = annotation.state.getAllAnnotations();
-  const last = all[all.length - 1]?.annotationUID;
-  for (const uid of selected.length ? selected : last ? [last] : []) annotation.state.removeAnnotation(uid);
 }

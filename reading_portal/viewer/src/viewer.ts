@@ -7,6 +7,7 @@ import { displaySetsOf } from "./display_sets";
 import { Grid } from "./grid";
 import { hangingFor } from "./hanging";
 import { dateOf } from "./imaging_words";
+import { KeptMeasurements } from "./kept_measurements";
 import { cellsOf, nextLayout, type Layout } from "./layouts";
 import { matchingSlice, offsetBetween, type Stack } from "./linking";
 import { fetchManifest, mostComparable, type Manifest, type Prior } from "./manifest";
@@ -27,6 +28,7 @@ export class Viewer implements ViewportListener {
   readonly marks: Marks = {};
   readonly grid: Grid;
   readonly cine = new Cine();
+  readonly measurements: KeptMeasurements;
   readonly displaySets = new Map<string, DisplaySet>();
   private readonly previews = new PreviewStack();
   private readonly prefetch: Prefetch;
@@ -40,7 +42,8 @@ export class Viewer implements ViewportListener {
   private isFollowing = false;
 
   constructor(private readonly page: Page, engine: RenderingEngine, gridRoot: HTMLElement, stripRoot: HTMLElement,
-    private readonly changed: () => void, private readonly say: (sentence: string) => void) {
+    private readonly changed: () => void, private readonly say: (sentence: string) => void,
+    waiting: (sentence: string) => void) {
     this.strip = new SeriesStrip(stripRoot, {
       chosen: (displaySet) => void this.open(displaySet),
       priorWanted: (prior) => void this.openPrior(prior),
@@ -48,6 +51,7 @@ export class Viewer implements ViewportListener {
     this.prefetch = new Prefetch((displaySet, loaded) => this.progressed(displaySet, loaded));
     this.grid = new Grid(gridRoot, engine, this.previews, this, () => this.refresh(),
       (viewport, id) => { const set = this.displaySets.get(id); if (set) void this.open(set, viewport); });
+    this.measurements = new KeptMeasurements(page.csrf, () => this.grid.visible, waiting, say);
     eventTarget.addEventListener(Enums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent) => {
       for (const viewport of this.grid.viewports) viewport.failed(String(event.detail.imageId ?? ""), event.detail);
     }) as EventListener);
@@ -188,6 +192,7 @@ export class Viewer implements ViewportListener {
 
   shown(viewport: ReadingViewport): void {
     this.mark("firstImage");
+    this.measurements.shown(viewport);
     if (viewport === this.grid.active) this.moved(viewport);
   }
 

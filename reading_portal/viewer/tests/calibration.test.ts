@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { isIsotropic, lengthOf, lengthText, scaleAt } from "../src/calibration";
+import { isIsotropic, lengthOf, scaleAt } from "../src/calibration";
+import { linesOf } from "../src/figure_words";
+import { read } from "../src/figures";
 import { CT, DX, US, cs, ds, sq } from "./dicom_json";
 
 describe("a length", () => {
@@ -11,9 +13,9 @@ describe("a length", () => {
   });
 
   test("is in pixels without any spacing, never in millimetres", () => {
-    const scale = scaleAt({ "00080016": cs(CT) }, 1, []);
-    expect(scale.source).toBe("none");
-    expect(lengthText(scale, [0, 0], [3, 4])).toEqual(["5.0 px"]);
+    const found = read("length", [[0, 0], [3, 4]], { attributes: { "00080016": cs(CT) }, frame: 1, image: undefined, unit: "" })!;
+    expect(found.calibration).toBe("none");
+    expect(linesOf(found)).toEqual(["5.0 px"]);
   });
 
   test("is in pixels when the spacing is zero", () => {
@@ -67,7 +69,8 @@ describe("an ultrasound region", () => {
   test("of a Doppler trace gives time and speed apart", () => {
     const scale = scaleAt(attributes, 1, [[10, 110], [50, 130]]);
     expect(isIsotropic(scale)).toBe(false);
-    expect(lengthText(scale, [10, 110], [50, 130])).toEqual(["Δx 200.0 ms", "Δy 10.0 cm/s"]);
+    const found = read("length", [[10, 110], [50, 130]], { attributes, frame: 1, image: undefined, unit: "" })!;
+    expect(linesOf(found)).toEqual(["Δx 200.0 ms", "Δy 10.0 cm/s"]);
   });
 
   test("does not lend its scale to a line that leaves it", () => {

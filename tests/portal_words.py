@@ -37,6 +37,7 @@ from worklist.reading_tasks import RETURN_REASONS, SUSPEND_REASONS, TaskState
 from worklist.reading_tasks import TRANSITIONS as TASK_TRANSITIONS
 from worklist.recognition import DECLINE_REASONS
 from worklist.recognition_items import SCOPES
+from worklist.report_templates import Shelf
 from worklist.reports import ReportStatus, Standing
 from worklist.turnaround import Pathway, Priority
 
@@ -95,6 +96,7 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     "character-set": CHARACTER_SETS,
     "refusal": tuple(Refusal),
     "store-status": tuple(f"{status:04X}" for status in STORE_FAILURES),
+    "shelf": tuple(Shelf),
     "act": tuple(Act),
     "job-state": tuple(JobState),
     "job-kind": ("archive-report", "deliver-report", "commitment-report", "move-study", conflicts.JOB),

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     BOTH = "both"  # the clause speaks of both sides, one was examined
     UNFOUND = "unfound"  # the impression names a side that the findings do not
     SEX = "sex"  # the word belongs to the other sex
+    BLANK = "blank"  # a place of a template that nobody has filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Doubt:
     expected: str
 
 
-_CLAUSE = re.compile(r"[^，,。．;；!！?？\n]*(?:(?<=\d)[.,](?=\d)[^，,。．;；!！?？\n]*)*")
+_CLAUSE = re.compile(r"[^，,。．.;；!！?？\n]*(?:(?<=\d)[.,](?=\d)[^，,。．.;；!！?？\n]*)*")
+_HOW = re.IGNORECASE | re.ASCII  # between Chinese characters an English word is a word
 # Neither side of the body: "about 8 mm" (左右), how the patient lay or the beam went, what was left in place.
 _NO_SIDE = re.compile(
     r"左右(?!侧|肺|肾|叶|眼|耳|乳|膝|肩|手|足)"
@@ -53,29 +55,28 @@ _NO_SIDE = re.compile(
     r"|\b(?:was|were|been|has|have|had) left\b(?![- ]?(?:sided|lateral))"
     r"|\bleft (?:in place|in situ|behind|untreated|unchanged|alone)\b"
     r"|\b(?:left|right)[- ]handed\b",
-    re.IGNORECASE,
+    _HOW,
 )
 _SIDES = {
-    "L": re.compile(r"左|\bleft\b|\blt\b", re.IGNORECASE),
-    "R": re.compile(r"右|\bright\b|\brt\b", re.IGNORECASE),
+    "L": re.compile(r"左|\bleft\b|\blt\b", _HOW),
+    "R": re.compile(r"右|\bright\b|\brt\b", _HOW),
 }
-_BOTH = re.compile(
-    r"双侧|双[乳膝肩髋腕踝肘足手眼耳肾]|\bbilateral(?:ly)?\b|\bboth (?:sides?|\w+s)\b", re.IGNORECASE
-)
+_BOTH = re.compile(r"双侧|双[乳膝肩髋腕踝肘足手眼耳肾]|\bbilateral(?:ly)?\b|\bboth (?:sides?|\w+s)\b", _HOW)
 # A look across is no mistake.
-_COMPARED = re.compile(r"对比|比较|相比|对照|较[左右]侧|健侧|\bcompar\w+|\bcontralateral\b", re.IGNORECASE)
+_COMPARED = re.compile(r"对比|比较|相比|对照|较[左右]侧|健侧|\bcompar\w+|\bcontralateral\b", _HOW)
+_BLANK = re.compile(r"_{3,}")
 _OF_THE_OTHER_SEX = {
     "F": re.compile(
         r"前列腺|睾丸|附睾|精囊|精索|输精管|阴茎|阴囊|男性(?!化)"
         r"|\bprostat\w*|\btest(?:is|es|ic\w+)\b|\bepididym\w*|\bseminal ves\w*|\bspermatic cords?\b"
         r"|\bpen(?:is|ile)\b|\bscrot\w*|\bmale\b",
-        re.IGNORECASE,
+        _HOW,
     ),
     "M": re.compile(
         r"子宫|卵巢|卵泡|输卵管|宫颈|宫腔|阴道|妊娠|孕囊|胎儿|胎盘|女性(?!化)"
         r"|\buter(?:us|i|ine)\b|\bovar(?:y|ies|ian)\b|\bfallopian\b|\bcervix\b|\bvagina(?:l|e)?\b|\bendometri\w*"
         r"|\bpregnan\w*|\bgestational sac\b|\bfet(?:us|al)\b|\bplacenta\w*|\bfemale\b",
-        re.IGNORECASE,
+        _HOW,
     ),
 }
 
@@ -118,6 +119,8 @@ def _in_part(part: str, text: str, side: str, sex: str) -> Iterator[Doubt]:
     for clause in _clauses(text):
         if side in ("L", "R"):
             yield from _about_side(part, clause, side)
+        if blank := _BLANK.search(clause):
+            yield Doubt(Kind.BLANK, part, blank[0], clause, "")
         other = _OF_THE_OTHER_SEX.get(sex)
         if other is not None:
             yield from (Doubt(Kind.SEX, part, word[0], clause, sex) for word in other.finditer(clause))

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from reading_portal.dependencies import CurrentPractitioner, Now, Objects, ReadSession, TheDatabase
 from reading_portal.pages.first_picture import bundle, first_picture
 from reading_portal.pages.visit import Looking, Visit
-from reading_portal.report_templates import templates_for
 from reading_portal.viewing import note_view
 from storage.corrections import mark_of
 from storage.imaging import Study
@@ -28,6 +27,8 @@ from worklist.reading_tasks import (
     why_not,
 )
 from worklist.recognition import decisions, mark_for
+from worklist.report_macros import expansions
+from worklist.report_templates import templates_for
 from worklist.reports import DiagnosticReport, Draft, abandoned_drafts, shape_of, version_of
 from worklist.turnaround import urgency
 
@@ -71,7 +72,10 @@ def show_reading(visit: Looking, objects: Objects, database: TheDatabase, task_i
         signed=version_of(visit.session, report) if report and report.current_version else None,
         abandoned=abandoned_drafts(visit.session, report)[:3] if report else [],
         drafted_by=people.get(report.drafted_by or "", "") if report else "",
-        templates=templates_for(task.modality, task.body_part, language=visit.policy.language),
+        templates=templates_for(
+            visit.session, visit.who, task.modality, task.body_part, language=visit.policy.language
+        ),
+        macros=expansions(visit.session, visit.who),
         grades=QUALITY_GRADES,
         return_reasons=_fitting(RETURN_REASONS, task.modality),
         suspend_reasons=SUSPEND_REASONS,

@@ -36,6 +36,7 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("/unmatched", "Unmatched", (Role.TECHNICIAN, Role.DIRECTOR)),
     ("/persons", "Same person", (Role.TECHNICIAN, Role.DIRECTOR)),
     ("/results", "Reports", (Role.CLINICIAN, Role.TECHNICIAN, Role.DIRECTOR, Role.QUALITY)),
+    ("/templates", "Templates", (Role.READER, Role.REVIEWER)),
     ("/admin/connections", "Connections", (Role.ADMINISTRATOR, Role.DIRECTOR)),
     ("/quarantine", "Kept aside", (Role.TECHNICIAN, Role.ADMINISTRATOR, Role.DIRECTOR)),
     ("/admin/people", "People", (Role.ADMINISTRATOR,)),
@@ -47,6 +48,7 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 # What the scripts of a page say; they find it in data-words of <body>.
 SCRIPT_WORDS = (
     "{0} holds this exam.",
+    "A blank is not filled in yet.",
     "Cannot be printed: {0}",
     "Copied.",
     "Copy the text",

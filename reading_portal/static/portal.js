@@ -78,6 +78,8 @@ document.addEventListener("submit", (event) => {
   event.target.dataset.sent = "1";
   setTimeout(() => delete event.target.dataset.sent, 4000);
 });
+// A file that is chosen is what the form was for.
+document.addEventListener("change", (event) => { if (event.target.matches("input[data-send]") && event.target.files.length) event.target.form.requestSubmit(); });
 for (const one of document.querySelectorAll("[data-confirm]")) {
   one.addEventListener("submit", (event) => { if (!window.confirm(one.dataset.confirm)) { event.preventDefault(); event.stopImmediatePropagation(); } }, true);
 }

@@ -3,6 +3,7 @@ import { call, isTyping, reason, say, toast } from "./portal.js";
 import { signed } from "./proof.js";
 import { doubtLines, showDoubt } from "./report_doubts.js";
 import { ReportDraft } from "./report_draft.js";
+import { expandIn, nextBlank } from "./report_macros.js";
 
 const room = document.querySelector(".room");
 const { task, mode, study, username } = room.dataset;
@@ -148,15 +149,20 @@ function begin() {
 
   function insert(option, isNormal) {
     if (!option) return;
-    const { findings, impression } = form.elements;
+    const { findings, impression, recommendation } = form.elements;
+    const said = option.dataset;
     // Pressing the key twice writes it once.
-    for (const [field, text] of [[findings, option.dataset.findings], [impression, option.dataset.impression]])
-      if (!field.value.includes(text)) field.value = field.value.trim() ? `${field.value.trimEnd()}\n${text}` : text;
+    for (const [field, text] of [[findings, said.findings], [impression, said.impression], [recommendation, said.recommendation]])
+      if (text && !field.value.includes(text)) field.value = field.value.trim() ? `${field.value.trimEnd()}\n${text}` : text;
     draft.template = option.value;
     if (isNormal) { form.querySelector('[name=positive][value="false"]').checked = true; toast(say("Normal report inserted. Check every sentence.")); }
     form.dispatchEvent(new Event("input"));
     findings.focus();
+    findings.setSelectionRange(0, 0);
+    if (!nextBlank(texts)) findings.setSelectionRange(findings.value.length, findings.value.length);
   }
+  const texts = [...form.querySelectorAll("textarea")];
+  if (mode === "write") expandIn(form);
   const templates = document.getElementById("template");
   function normal() {
     const option = templates?.querySelector("[data-normal]");
@@ -297,6 +303,7 @@ function begin() {
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "F4" && mode === "write" && fence != null && !draft.isLost) { event.preventDefault(); normal(); }
+    else if (event.key === "F3" && mode === "write" && fence != null && !document.querySelector("dialog[open]")) { event.preventDefault(); nextBlank(texts, event.shiftKey); }
     else if (event.key === "Enter" && event.ctrlKey && !document.querySelector("dialog[open]")) { event.preventDefault(); askToSign(event.shiftKey && mode === "write"); }
   });
 

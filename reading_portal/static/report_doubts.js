@@ -7,6 +7,7 @@ const SENTENCES = {
   side: (one) => say("The text names the {0} side, the study is of the {1}.", across(one.expected), say(SIDES[one.expected])),
   both: (one) => say("The text speaks of both sides, the study is of the {0}.", say(SIDES[one.expected])),
   unfound: (one) => say("The impression names the {0} side, the findings name only the {1}.", across(one.expected), say(SIDES[one.expected])),
+  blank: () => say("A blank is not filled in yet."),
   sex: (one) => say("The text speaks of {0}; the patient is {1}.", one.said, say(SEXES[one.expected])),
 };
 

@@ -100,3 +100,63 @@ def test_a_key_without_a_normal_report_says_so(desk: Desk) -> None:
 
     expect(page.locator("#toasts")).to_contain_text("此类检查还没有正常报告模板")
     assert page.input_value("#findings") == ""
+
+
+# --- what writes a part of the text ------------------------------------------------------------------------
+
+
+def test_an_abbreviation_becomes_its_text_and_undo_takes_it_back(desk: Desk) -> None:
+    chen = desk.by("chen")
+    text = "大小约 ____ mm × ____ mm"
+    for short, long in (("dx", text), ("wjyc", "未见明确异常。")):
+        chen.post("/templates/macros", data={"abbreviation": short, "text": long, "shelf": "own"})
+    page = desk.at_work("chen", desk.an_exam()).page
+    findings = page.locator("#findings")
+
+    findings.press_sequentially("两肺wjyc ")
+    assert findings.input_value() == "两肺未见明确异常。"
+    page.keyboard.press("Control+z")
+    assert findings.input_value() == "两肺wjyc"
+    page.keyboard.press("Tab")
+    assert findings.input_value() == "两肺未见明确异常。"
+
+    findings.press_sequentially("结节dx")
+    page.keyboard.press("Tab")
+    # The first blank is chosen: what is typed fills it, and F3 goes to the next.
+    page.keyboard.type("8")
+    page.keyboard.press("F3")
+    page.keyboard.type("6")
+    assert findings.input_value() == "两肺未见明确异常。结节大小约 8 mm × 6 mm"
+    # Where no abbreviation stands, the keys do what they always do.
+    page.keyboard.press("End")
+    findings.press_sequentially(" xdx ")
+    assert findings.input_value().endswith("6 mm xdx ")
+    page.keyboard.press("Tab")
+    expect(page.locator("#impression")).to_be_focused()
+
+
+def test_a_blank_that_is_left_is_said_before_the_signature(desk: Desk) -> None:
+    page = desk.at_work("chen", desk.an_exam()).page
+
+    page.select_option("#template", "ct-nodule")
+
+    expect(page.locator("#warnings")).to_contain_text("还有未填写的空白", timeout=5_000)
+    assert page.evaluate("getSelection().toString()") == "____"
+
+
+def test_one_s_own_normal_report_is_what_the_key_inserts(desk: Desk) -> None:
+    desk.by("chen").post(
+        "/templates/new",
+        data={
+            "name": "脑血管", "modalities": ["CT"], "parts": ["NECK"], "findings": "颈部血管通畅。",
+            "impression": "未见异常。", "recommendation": "随访。", "is_normal": "true", "version": "0",
+        },
+    )  # fmt: skip
+    page = desk.at_work("chen", desk.an_exam(body_part="NECK")).page
+
+    page.keyboard.press("F4")
+    page.keyboard.press("F4")
+
+    assert page.input_value("#findings") == "颈部血管通畅。"
+    assert page.input_value("[name=recommendation]") == "随访。"
+    assert page.is_checked("[name=positive][value=false]")

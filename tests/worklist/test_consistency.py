@@ -28,6 +28,7 @@ ON_THE_LEFT = [
     "Lt knee effusion",
     "左侧髌骨骨折",
     "LEFT WRIST",
+    "见left knee积液",
     "left-sided effusion",
 ]
 MIRROR = {
@@ -56,7 +57,9 @@ OF_WOMEN = [
 
 
 def mirrored(text: str) -> str:
-    return re.sub(r"左|右|\b(?:left|right|LEFT|RIGHT|Lt|Rt)\b", lambda found: MIRROR[found[0]], text)
+    return re.sub(
+        r"左|右|\b(?:left|right|LEFT|RIGHT|Lt|Rt)\b", lambda found: MIRROR[found[0]], text, flags=re.ASCII
+    )
 
 
 def kinds(findings: str = "", impression: str = "", *, side: str = "", sex: str = "") -> set[Kind]:
@@ -162,6 +165,18 @@ def test_an_impression_of_a_side_that_the_findings_do_not_name_is_doubted(
     findings: str, impression: str, is_doubted: bool
 ) -> None:
     assert kinds(findings, impression) == ({Kind.UNFOUND} if is_doubted else set())
+
+
+@pytest.mark.parametrize("text", ["Compared with 2024. The right knee.", "与旧片对比。右膝骨折。"])
+def test_a_comparison_excuses_its_own_sentence_only(text: str) -> None:
+    (doubt,) = doubts_about({"findings": text}, side="L", sex="")
+
+    assert doubt.within in ("The right knee", "右膝骨折")
+
+
+def test_a_blank_that_nobody_has_filled_in_is_doubted() -> None:
+    assert kinds("结节约 ____ mm。") == {Kind.BLANK}
+    assert kinds("结节约 8 mm。") == set()
 
 
 def test_a_word_that_comes_again_is_doubted_once_in_each_part() -> None:

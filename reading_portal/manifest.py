@@ -17,6 +17,7 @@ from reading_portal.recoding import HTJ2K_RPCL, is_recodable
 from reading_portal.retrieval import StoredInstance
 from storage.attributes import values_of
 from storage.imaging import Patient, Study
+from worklist.orders import shown_name
 
 # Who the patient is stands once at the top; private elements and histories of equipment draw nothing.
 LEFT_OUT_GROUPS = ("0010", "0032", "0038", "0040", "0400", "2100", "FFFA", "FFFC")
@@ -64,7 +65,7 @@ def study_facts(study: Study, patient: Patient, *, age: str) -> dict[str, Any]:
         "accession_number": study.accession_number,
         "version": study.version,
         "patient": {
-            "name": _spoken(patient.name),
+            "name": shown_name(patient.name),
             "sex": patient.sex,
             "age": age,
             "birth_date": patient.birth_date.strftime("%Y%m%d") if patient.birth_date else "",
@@ -166,9 +167,3 @@ def _vector(header: Attributes, tag: str, length: int) -> Any:
     except (TypeError, ValueError):
         return None
     return vector if len(vector) == length and np.isfinite(vector).all() else None
-
-
-def _spoken(name: str) -> str:
-    """The ideographic group of a person name where there is one, blanks for carets."""
-    groups = name.split("=")
-    return (groups[1] if len(groups) > 1 and groups[1].strip() else groups[0]).replace("^", " ").strip()

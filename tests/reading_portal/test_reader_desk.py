@@ -190,7 +190,7 @@ def test_on_a_telephone_no_word_over_four_mammograms_covers_another(desk: Desk) 
 
     assert [covering(words) for words in cells] == [[]] * 4
     for words, said in zip(cells, ("右 CC", "左 CC", "右 MLO", "左 MLO"), strict=True):
-        assert {said, "张三"} <= {one["said"].replace("张 三", "张三") for one in words}
+        assert {said, "张三"} <= {one["said"] for one in words}
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])

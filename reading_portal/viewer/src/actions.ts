@@ -76,6 +76,8 @@ export const ACTIONS = {
   full: act("group_screen", "action_full", "F", "full"),
   viewport_next: act("group_screen", "action_viewport", "V"),
   viewport_previous: act("group_screen", "action_viewport_previous", "Shift+V"),
+  mpr: act("group_screen", "action_mpr", "Shift+M", "mpr"),
+  slab_next: act("group_screen", "action_slab_next", "Shift+S"),
   key_image: act("group_screen", "key_image", "K", "key"),
 
   layout_next: act("group_layouts", "action_layout_next", "G"),

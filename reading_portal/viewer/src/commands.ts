@@ -1,11 +1,12 @@
 /** What each action does, and which of them are on. */
-import { ACTION_NAMES, type ActionName } from "./actions";
+import { ACTION_NAMES, titleOf, type ActionName } from "./actions";
 import type { Help } from "./help";
 import { returnToText } from "./keyboard";
 import type { LayoutPicker } from "./layout_picker";
 import type { Layout } from "./layouts";
 import type { ToolBox, ToolName } from "./tools";
 import type { Viewer } from "./viewer";
+import { word } from "./words";
 
 export type Commands = Record<ActionName, () => void>;
 
@@ -33,6 +34,8 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
     zoom_in: () => grid.active.zoomBy(1.25), zoom_out: () => grid.active.zoomBy(0.8),
     one_to_one: () => grid.active.showOneToOne(), reset: () => grid.active.reset(),
     full: () => grid.toggleFull(),
+    mpr: () => void viewer.togglePlanes(),
+    slab_next: () => void viewer.togglePlanes(),
     viewport_next: () => grid.activateNext(1), viewport_previous: () => grid.activateNext(-1),
     key_image: () => viewer.markKeyImage(),
     layout_next: () => viewer.nextLayout(), layout_pick: () => layouts.toggle(),
@@ -44,7 +47,24 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
       else if (section.contains(document.activeElement)) returnToText();
     },
   };
-  return Object.fromEntries(ACTION_NAMES.map((name) => [name, (commands as Partial<Commands>)[name] ?? numbered(name, viewer, tools)])) as Commands;
+  const overSlices = Object.fromEntries(ACTION_NAMES.map((name) =>
+    [name, (commands as Partial<Commands>)[name] ?? numbered(name, viewer, tools)])) as Commands;
+  const overPlanes = commandsOverPlanes(viewer, help, overSlices);
+  return Object.fromEntries(ACTION_NAMES.map((name) =>
+    [name, () => (viewer.planes?.isOpen ? overPlanes : overSlices)[name]()])) as Commands;
+}
+
+/** What the actions do while planes lie over the slices: the same, as far as a plane can, or a sentence. */
+function commandsOverPlanes(viewer: Viewer, help: Help, overSlices: Commands): Commands {
+  const scroll = (delta: number) => () => viewer.planes?.scroll(delta);
+  const own: Partial<Commands> = {
+    slice_next: scroll(1), slice_previous: scroll(-1), page_next: scroll(10), page_previous: scroll(-10),
+    reset: () => viewer.planes?.reset(), slab_next: () => viewer.planes?.nextSlab(),
+    back: () => { if (help.isOpen) overSlices.back(); else viewer.planes?.close(); },
+  };
+  const isShared = (name: ActionName): boolean => name === "mpr" || name === "help" || name.startsWith("preset_");
+  return Object.fromEntries(ACTION_NAMES.map((name) => [name, own[name] ?? (isShared(name) ? overSlices[name]
+    : () => viewer.say(word("not_in_planes", titleOf(name))))])) as Commands;
 }
 
 /** Families of actions, whose name says which one of them is meant: a tool, a preset, a layout. */
@@ -60,5 +80,6 @@ export function isOn(name: ActionName, viewer: Viewer, tools: ToolBox): boolean 
   if (name.startsWith("tool_")) return tools.active === name.slice("tool_".length);
   if (name === "cine") return viewer.cine.isPlaying(viewer.grid.active);
   if (name === "full") return viewer.grid.isFull;
+  if (name === "mpr") return viewer.planes?.isOpen ?? false;
   return undefined;
 }

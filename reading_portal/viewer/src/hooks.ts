@@ -21,6 +21,7 @@ export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
     presentation: (viewport = 0) => at(viewport).stack.getViewPresentation(),
     quality: (viewport = 0) => at(viewport).quality,
     layout: () => viewer.grid.layout,
+    planes: () => viewer.planes,
     shown: (viewport = 0) => at(viewport).displaySet?.id,
     active: () => viewer.grid.active.number,
     tool: () => tools.active,

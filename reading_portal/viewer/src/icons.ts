@@ -22,6 +22,7 @@ export const ICONS = {
   rotate: draw('<path d="M19 12a7 7 0 1 1-2.200-5.100M20 3v5h-5"/>'),
   flip: draw('<path d="M12 3v18M9 7L3 18h6zM15 7l6 11h-6z"/>'),
   flip_vertical: draw('<path d="M3 12h18M7 9l11-6v6zM7 15l11 6v-6z"/>'),
+  mpr: draw('<path d="M12 3l8 4.500v9L12 21l-8-4.500v-9zM4 7.500l8 4.500 8-4.500M12 12v9"/>'),
   one_to_one: draw('<path d="M5 8l2.500-2V18M15 8l2.500-2V18M12 10v.010M12 14.500v.010"/>'),
   reset: draw('<path d="M4 12a8 8 0 1 0 2.500-5.800M4 3v5h5"/>'),
   cine: draw('<rect x="3" y="5" width="18" height="14" rx="2"/><path d="M10 9l5 3-5 3z" fill="currentColor"/>'),

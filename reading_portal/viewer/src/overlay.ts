@@ -44,7 +44,7 @@ export class Overlay {
     const side = sideOf(displaySet.laterality);
     this.fill("top-left", [
       strong(patient.name),
-      more([sexOf(patient), ageOf(patient), patient.patient_id].filter(Boolean).join(" · ")),
+      more([sexOf(patient), ageOf(patient, displaySet.studyDate), patient.patient_id].filter(Boolean).join(" · ")),
       displaySet.standing !== "current" ? tagged(word(displaySet.standing), "prior") : undefined,
     ]);
     this.fill("top-right", [

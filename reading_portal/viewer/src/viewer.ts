@@ -10,6 +10,7 @@ import { dateOf } from "./imaging_words";
 import { KeptMeasurements } from "./kept_measurements";
 import { cellsOf, nextLayout, type Layout } from "./layouts";
 import { matchingSlice, offsetBetween, type Stack } from "./linking";
+import type { Mpr } from "./mpr";
 import { fetchManifest, mostComparable, type Manifest, type Prior } from "./manifest";
 import type { Page } from "./page";
 import { Prefetch } from "./prefetch";
@@ -40,9 +41,11 @@ export class Viewer implements ViewportListener {
   private readonly openPriors = new Map<string, DisplaySet[]>();
   private manifest: Manifest | undefined;
   private isFollowing = false;
+  /** Planes cut from the active stack; their code comes when they are first asked for. */
+  planes: Mpr | undefined;
 
-  constructor(private readonly page: Page, engine: RenderingEngine, gridRoot: HTMLElement, stripRoot: HTMLElement,
-    private readonly changed: () => void, private readonly say: (sentence: string) => void,
+  constructor(private readonly page: Page, private readonly engine: RenderingEngine, gridRoot: HTMLElement, stripRoot: HTMLElement,
+    private readonly changed: () => void, readonly say: (sentence: string) => void,
     waiting: (sentence: string) => void) {
     this.strip = new SeriesStrip(stripRoot, {
       chosen: (displaySet) => void this.open(displaySet),
@@ -136,6 +139,19 @@ export class Viewer implements ViewportListener {
     if (next && next !== current) void this.open(next);
   }
 
+  async togglePlanes(): Promise<void> {
+    if (this.planes?.isOpen) return this.planes.close();
+    const { displaySet } = this.grid.active;
+    if (!displaySet) return;
+    if (!this.planes) {
+      const { Mpr } = await import("./mpr");
+      this.planes ??= new Mpr(this.page.section, this.engine, () => this.changed());
+    }
+    const refusal = await this.planes.open(displaySet, this.grid.active.window());
+    if (refusal) this.say(refusal);
+    this.changed();
+  }
+
   nextLayout(): void {
     this.setLayout(nextLayout(this.grid.layout));
   }
@@ -184,7 +200,8 @@ export class Viewer implements ViewportListener {
     const { active } = this.grid;
     const preset = presetsFor(active.displaySet?.modality ?? "", active.displaySet?.bodyPart)[number - 1];
     if (!preset) return;
-    active.preset(preset);
+    if (this.planes?.isOpen && !preset.isRelative) this.planes.setWindow(preset);
+    else active.preset(preset);
     this.say(word(preset.name));
   }
 

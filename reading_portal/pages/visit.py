@@ -47,12 +47,30 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 
 # What the scripts of a page say; they find it in data-words of <body>.
 SCRIPT_WORDS = (
+    "All right",
+    "Also open in another tab: {0}",
+    "Write here",
+    "You went on with this exam in another tab.",
+    "Compare them",
+    "Copy my text",
+    "Findings",
+    "Image quality",
+    "Impression",
+    "Key images",
+    "Recommendation",
+    "Result",
+    "Text from {0} that had not reached the server is in its place again.",
+    "This computer keeps no text; only what is saved on the server is safe.",
+    "Two versions of this text: one from {0} on this computer, another on the server.",
+    "Undo",
+    "both, one below the other",
+    "negative",
+    "positive",
     "{0} holds this exam.",
     "A blank is not filled in yet.",
     "Cannot be printed: {0}",
     "Copied.",
     "Copy the text",
-    "Discard it",
     "female",
     "kept on this computer only",
     "Key image",
@@ -70,8 +88,6 @@ SCRIPT_WORDS = (
     "saving…",
     "Something went wrong ({0}).",
     "Take over",
-    "Text from {0} is kept on this computer and is newer than the server's.",
-    "Text from {0} is kept on this computer; since then the server has received other words.",
     "The check character fits.",
     "The line is down; what you type is kept here.",
     "The impression names the {0} side, the findings name only the {1}.",
@@ -81,7 +97,6 @@ SCRIPT_WORDS = (
     "There is no normal report for such an exam yet.",
     "The text speaks of {0}; the patient is {1}.",
     "This session has ended. Sign in again in another tab; your text stays here.",
-    "Use it",
 )
 
 

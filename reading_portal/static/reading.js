@@ -2,8 +2,11 @@
 import { call, isTyping, reason, say, toast } from "./portal.js";
 import { signed } from "./proof.js";
 import { doubtLines, showDoubt } from "./report_doubts.js";
-import { ReportDraft } from "./report_draft.js";
+import { ReportDraft, textOf } from "./report_draft.js";
 import { expandIn, nextBlank } from "./report_macros.js";
+import { merge } from "./report_merge.js";
+import { askWhich } from "./report_versions.js";
+import { watchTabs } from "./reading_tabs.js";
 
 const room = document.querySelector(".room");
 const { task, mode, study, username } = room.dataset;
@@ -70,6 +73,7 @@ function begin() {
   const draft = new ReportDraft(form, task, username);
   const words = document.getElementById("words");
   const kept = document.getElementById("kept");
+  const texts = [...form.querySelectorAll("textarea")];
   const state = (kind, text) => { kept.className = `kept is-${kind}`; kept.textContent = text; };
   draft.onState = state;
   keepWords = async () => { if (mode === "write" && fence != null) await draft.save(); };
@@ -88,12 +92,12 @@ function begin() {
     draft.begin(now.body.draft, fence);
     doubts = now.body.doubts;
     announce("");
-    offerKept(now.body);
     open();
+    bringBack();
   }
   function open() {
     words.disabled = false;
-    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = false;
+    setOpen(true);
     state("good", "");
     showKeyImages();
     warn();
@@ -105,43 +109,68 @@ function begin() {
   async function refused(answer, takeover) {
     const { holder } = answer.body;
     state("bad", answer.status === 0 ? reason(answer) : "");
-    if (answer.status === 409 && holder) announce(say("{0} holds this exam.", await holderName() ?? holder), button(say("Take over"), () => claim(true)));
+    if (answer.status === 409 && holder) announce(say("{0} holds this exam.", await holderName() || holder), button(say("Take over"), () => claim(true)), ...mine());
     else if (answer.status !== 0 && banner.firstChild?.textContent !== reason(answer)) announce(reason(answer), button(say("Load again"), () => location.reload()));
     // A line that was down, a server that was busy, a lease too many: it passes, and the page finds that out by itself.
     if (![401, 404, 409].includes(answer.status)) again = setTimeout(() => claim(takeover), answer.status === 403 ? LATER : SOON);
   }
+  /** Words that wait on this computer are within reach also while another holds the exam. */
+  const mine = () => (draft.kept() ? [button(say("Copy my text"), () => copy(textOf(draft.kept().words)))] : []);
   async function holderName() {
     const answer = await call("GET", `/reading/${task}/draft`);
-    return answer.ok ? answer.body.holder : null;
+    return answer.ok ? answer.body.holder ?? "" : null;
   }
   async function heartbeat() {
     const answer = await call("POST", path("heartbeat"), { fence });
     if (answer.status === 409) lost(answer);
   }
-  async function lost(answer) {
+  function close() {
     draft.isLost = true;
     clearInterval(beat);
-    for (const one of document.querySelectorAll("#report textarea")) one.readOnly = true;
-    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign], .tools :is(select, button, input)")) one.disabled = true;
+    setOpen(false);
     state("bad", "");
+  }
+  function setOpen(isOpen) {
+    if (mode === "write") for (const one of texts) one.readOnly = !isOpen;
+    for (const one of document.querySelectorAll("[data-needs-lease], [data-sign]")) one.disabled = !isOpen;
+    if (mode === "write") for (const one of document.querySelectorAll(".tools :is(select, button, input)")) one.disabled = !isOpen;
+  }
+  async function lost(answer) {
+    close();
     const holder = await holderName();
+    // The lease ran out while the line was down, and nobody else has come: the words go on from here.
+    if (holder === "" && answer.body.type?.endsWith("stale-fence")) { draft.isLost = false; claim(); return; }
     const who = holder ? ` · ${say("{0} holds this exam.", holder)}` : "";
-    announce(reason(answer) + who, button(say("Copy the text"), copy), button(say("Load again"), () => location.reload()));
+    announce(reason(answer) + who, button(say("Copy the text"), () => copy()), button(say("Load again"), () => location.reload()));
   }
-  /** Words of this computer that never reached the server are offered, never put in unasked. */
-  function offerKept(now) {
+  /** Words of this computer that never reached the server come back; where the server has others by now, the reader decides. */
+  function bringBack() {
     const local = draft.kept();
-    if (!local) return;
-    if (JSON.stringify(local.words) === JSON.stringify(draft.words())) { draft.forget(); return; }
-    const at = new Date(local.at).toLocaleString(document.documentElement.lang, { hour12: false });
-    const isOlder = now.drafted_at && new Date(now.drafted_at) > new Date(local.at);
-    announce(isOlder ? say("Text from {0} is kept on this computer; since then the server has received other words.", at)
-      : say("Text from {0} is kept on this computer and is newer than the server's.", at),
-      button(say("Use it"), () => { draft.show(local.words); showKeyImages(); draft.changed(); announce(""); }),
-      button(say("Discard it"), () => { draft.forget(); announce(""); }));
+    if (!local || mode !== "write") return;
+    const theirs = draft.words();
+    const { words: merged, open: differing } = merge(local.base, local.words, theirs);
+    if (differing.length) {
+      draft.setAside(local);
+      announce(say("Two versions of this text: one from {0} on this computer, another on the server.", moment(local.at)), button(say("Compare them"), decide));
+      decide();
+      return;
+    }
+    draft.decided();
+    if (JSON.stringify(merged) === JSON.stringify(theirs)) return;
+    put(merged);
+    announce(say("Text from {0} that had not reached the server is in its place again.", moment(local.at)),
+      button(say("Undo"), () => { put(theirs); announce(""); }), button(say("All right"), () => announce("")));
   }
-  async function copy() {
-    try { await navigator.clipboard.writeText(draft.text()); toast(say("Copied.")); }
+  /** Between the words that wait and those that stand here by now. */
+  function decide() {
+    const local = draft.waiting();
+    const { words: merged, open: differing } = merge(local.base, local.words, draft.words());
+    askWhich(merged, differing, (chosen) => { draft.decided(); put(chosen); announce(""); });
+  }
+  const moment = (at) => new Date(at).toLocaleString(document.documentElement.lang, { hour12: false });
+  function put(said) { draft.show(said); showKeyImages(); draft.changed(); }
+  async function copy(text = draft.text()) {
+    try { await navigator.clipboard.writeText(text); toast(say("Copied.")); }
     catch { document.getElementById("findings").select(); }
   }
 
@@ -161,7 +190,6 @@ function begin() {
     findings.setSelectionRange(0, 0);
     if (!nextBlank(texts)) findings.setSelectionRange(findings.value.length, findings.value.length);
   }
-  const texts = [...form.querySelectorAll("textarea")];
   if (mode === "write") expandIn(form);
   const templates = document.getElementById("template");
   function normal() {
@@ -219,6 +247,7 @@ function begin() {
   let andNext = false, warned = "";
   function askToSign(next) {
     if (fence == null || draft.isLost || document.querySelector("dialog[open]")) return;
+    if (draft.waiting()) { decide(); return; } // a signature must not bury a version that nobody has looked at
     andNext = next;
     warnTheSigner();
     if (mode === "write") draft.save(); // its answer says what is doubted in the newest words
@@ -307,5 +336,12 @@ function begin() {
     else if (event.key === "Enter" && event.ctrlKey && !document.querySelector("dialog[open]")) { event.preventDefault(); askToSign(event.shiftKey && mode === "write"); }
   });
 
+  const tab = document.querySelector("[data-other-tabs]");
+  const label = [...document.querySelectorAll(".bar-patient b, .bar-exam")].map((one) => one.innerText.replace(/\s+/g, " ").trim()).join(" ");
+  watchTabs(task, label, tab, async () => {
+    if (mode === "write" && fence != null && !draft.isLost) await draft.save();
+    close();
+    announce(say("You went on with this exam in another tab."), button(say("Write here"), () => location.reload()));
+  });
   claim();
 }

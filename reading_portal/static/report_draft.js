@@ -9,6 +9,7 @@ export class ReportDraft {
     this.form = form;
     this.path = `/api/reading-tasks/${taskId}/report`;
     this.place = `draft:${username}:${taskId}`;
+    this.aside = `${this.place}:aside`;
     this.keyImages = JSON.parse(document.getElementById("key-images").dataset.images || "[]");
     this.template = null;
     this.fence = null;
@@ -53,7 +54,7 @@ export class ReportDraft {
   changed() {
     if (this.isReadOnly || this.isLost || this.fence == null || !this.isDirty) return;
     this.firstChange ??= Date.now();
-    localStorage.setItem(this.place, JSON.stringify({ at: new Date().toISOString(), words: this.words() }));
+    this.keep(this.place, { at: new Date().toISOString(), base: JSON.parse(this.saved), words: this.words() });
     this.onState("wait", say("not saved yet"));
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.save(), Math.max(0, Math.min(SOON, this.firstChange + LATEST - Date.now())));
@@ -94,12 +95,27 @@ export class ReportDraft {
     this.onLost(answer);
   }
 
+  keep(place, kept) {
+    try { localStorage.setItem(place, JSON.stringify(kept)); }
+    catch { this.onState("bad", say("This computer keeps no text; only what is saved on the server is safe.")); }
+  }
+
   forget() { localStorage.removeItem(this.place); }
 
-  /** Words that never reached the server: {at, words}, or null. */
+  /** Words that never reached the server: {at, base, words}, `base` being the server's when they were typed; or null. */
   kept() {
-    try { return JSON.parse(localStorage.getItem(this.place)); } catch { return null; }
+    try { return this.waiting() ?? JSON.parse(localStorage.getItem(this.place)); } catch { return null; }
   }
+
+  /** Those that were set aside, or null. */
+  waiting() {
+    try { return JSON.parse(localStorage.getItem(this.aside)); } catch { return null; }
+  }
+
+  /** They wait for a decision: what is typed meanwhile must not take their place. */
+  setAside(kept) { this.keep(this.aside, kept); }
+
+  decided() { localStorage.removeItem(this.aside); this.forget(); }
 
   leave() {
     if (this.isReadOnly || this.fence == null || this.isLost || !this.isDirty) return;
@@ -108,8 +124,10 @@ export class ReportDraft {
       body: JSON.stringify({ fence: this.fence, ...this.words() }) });
   }
 
-  text() {
-    const { findings, impression, recommendation } = this.words();
-    return [findings, impression, recommendation].filter(Boolean).join("\n\n");
-  }
+  text() { return textOf(this.words()); }
+}
+
+/** All that is written, to be copied. */
+export function textOf({ findings, impression, recommendation }) {
+  return [findings, impression, recommendation].filter(Boolean).join("\n\n");
 }

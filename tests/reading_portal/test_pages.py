@@ -214,7 +214,7 @@ def test_the_side_is_said_with_the_part_that_it_belongs_to(quick_portal: Portal)
     english = page(quick_portal.by("chen"), f"/reading/{exam.task_id}", language="en")
 
     # In the bar above the images and in the question before the signature.
-    assert len(re.findall("左膝关节", chinese)) == len(re.findall("left knee", english)) == 2
+    assert len(re.findall("左膝关节", chinese)) == len(re.findall("left knee", english)) == 3
 
 
 def test_an_ecg_is_drawn_on_its_paper_by_the_server(quick_portal: Portal) -> None:

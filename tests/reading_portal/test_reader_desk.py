@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -56,63 +55,6 @@ def test_sorting_the_list_keeps_the_words_that_were_searched_for(desk: Desk) -> 
     expect(page.locator("#rows")).to_contain_text("没有符合查找和筛选条件的检查")
     assert page.input_value("#search") == "nobody"
     assert "nobody" not in page.url
-
-
-def test_words_typed_while_the_line_was_down_are_offered_after_a_restart(desk: Desk) -> None:
-    exam = desk.an_exam()
-    seat = desk.at_work("chen", exam)
-    seat.context.set_offline(True)
-    seat.page.fill("#findings", FINDINGS)
-    expect(seat.page.locator("#kept")).to_have_text("仅保存在本机", timeout=10_000)
-
-    seat.page.close()
-    # The page's last word, said while it closes, must meet the dead line too, or the server has it already.
-    time.sleep(1)
-    seat.context.set_offline(False)
-    page = seat.context.new_page()
-    page.goto(f"{seat.url}/reading/{exam.task_id}")
-    offer = page.locator("[data-banner] button").first
-    expect(offer).to_have_text("使用", timeout=30_000)
-    assert page.input_value("#findings") == ""
-    offer.press("Enter")
-
-    expect(page.locator("#kept.is-good")).to_contain_text("已保存", timeout=10_000)
-    assert desk.words(exam) == FINDINGS
-
-
-def test_a_line_that_comes_back_brings_the_words_to_the_server_by_itself(desk: Desk) -> None:
-    exam = desk.an_exam()
-    seat = desk.at_work("chen", exam)
-    seat.context.set_offline(True)
-    seat.page.fill("#findings", FINDINGS)
-    expect(seat.page.locator("#kept")).to_have_text("仅保存在本机", timeout=10_000)
-
-    seat.context.set_offline(False)
-
-    expect(seat.page.locator("#kept.is-good")).to_contain_text("已保存", timeout=15_000)
-    assert desk.words(exam) == FINDINGS
-
-
-def test_who_lost_the_lease_keeps_every_word_and_is_told_who_has_it(desk: Desk) -> None:
-    exam = desk.an_exam()
-    seat = desk.at_work("chen", exam)
-    wu, task = desk.by("wu"), f"/api/reading-tasks/{exam.task_id}"
-    fence = wu.post(f"{task}/claim", json={"takeover": True}).json()["fence"]
-
-    seat.page.fill("#findings", FINDINGS)
-    banner = seat.page.locator("[data-banner]")
-    expect(banner).to_contain_text("吴敏", timeout=10_000)
-    assert seat.page.input_value("#findings") == FINDINGS
-    expect(seat.page.locator("[data-normal-report]")).to_be_disabled()
-    wu.put(f"{task}/report", json={"fence": fence, "findings": "吴敏的文字", "impression": "无"})
-    wu.post(f"{task}/release", json={"fence": fence})
-    seat.page.reload()
-
-    # Her words are older than Dr Wu's now: they are offered, and nothing is put in unasked.
-    expect(banner).to_contain_text("服务器已收到其他文字", timeout=30_000)
-    assert seat.page.input_value("#findings") == "吴敏的文字"
-    banner.locator("button").first.click()
-    assert seat.page.input_value("#findings") == FINDINGS
 
 
 def test_an_addendum_stands_on_the_report_with_who_added_it(desk: Desk) -> None:

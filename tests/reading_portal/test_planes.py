@@ -1,4 +1,4 @@
-"""Planes cut from a volume in a real browser: the patient's millimetres and values, or a sentence why not."""
+"""Planes cut from a volume, and slices in a localiser, in a real browser: the patient's millimetres."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class Volume:
     """A real slice of a head, moved on by two rows and three columns from slice to slice."""
 
     def __init__(self, desk: Desk, *, shear: float = 0.0, gap: float = 0.0) -> None:
-        self.study, series, frame = new_uid(), new_uid(), new_uid()
-        patient = desk.a_patient()
+        self.study, self.frame_of_reference, series = new_uid(), new_uid(), new_uid()
+        self.patient = desk.a_patient()
         for number in range(SLICES):
             dataset = builders.a_dataset(
                 study_instance_uid=self.study,
                 series_instance_uid=series,
-                patient_id=patient,
+                patient_id=self.patient,
                 number=number + 1,
             )
             if not number:
@@ -71,7 +71,7 @@ class Volume:
                 self.stored = np.stack([np.roll(head, (2 * z, 3 * z), (0, 1)) for z in range(SLICES)])
                 self.values = self.stored * slope + intercept
             dataset.PixelData = self.stored[number].astype("<i2").tobytes()
-            dataset.FrameOfReferenceUID = frame
+            dataset.FrameOfReferenceUID = self.frame_of_reference
             dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
             x, y, z = FIRST
             along = number * STEP + (gap if number > SLICES // 2 else 0)
@@ -224,3 +224,60 @@ def test_what_a_plane_cannot_do_is_said_and_the_hidden_slices_stay_as_they_were(
     assert page.evaluate("() => window.readingViewer.slice().index") == before
     page.keyboard.press("3")
     assert planes(page, "window()") == {"width": 2000, "center": 350}
+
+
+def _a_localiser(desk: Desk, volume: Volume, *, frame_of_reference: str) -> None:
+    """A sagittal picture through the middle of the volume, of the same study."""
+    dataset = builders.a_dataset(study_instance_uid=volume.study, patient_id=volume.patient, number=99)
+    dataset.FrameOfReferenceUID = frame_of_reference
+    dataset.SeriesDescription = "定位像"
+    x, y, z = volume.place(64, 0, SLICES)
+    dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    dataset.ImagePositionPatient = [x, y, z]
+    dataset.PixelSpacing = [1, 1]
+    builders.keep(desk.pair.database, desk.pair.objects, dataset)
+
+
+def test_the_slice_that_is_read_stands_as_a_line_in_the_localiser_at_its_height(desk: Desk) -> None:
+    volume = Volume(desk)
+    _a_localiser(desk, volume, frame_of_reference=volume.frame_of_reference)
+    page = opened(desk.seat(), volume.study)
+    page.locator("#viewer .viewport").first.focus()
+    page.keyboard.press("Shift+2")
+    until(page, "window.readingViewer.quality(1) === 'lossless'")
+    stack, localiser = (0, 1) if page.evaluate("() => window.readingViewer.slice(0).count") > 1 else (1, 0)
+    page.locator("#viewer .viewport").nth(stack).focus()
+    line = page.locator("#viewer .viewport").nth(localiser).locator(".reference-line line")
+
+    for index in (3, 20):
+        page.evaluate(f"() => window.readingViewer.scrollTo({index}, {stack})")
+        until(page, f"window.readingViewer.quality({stack}) === 'lossless'")
+        # The localiser's first row lies one step above the last slice, its rows a millimetre apart.
+        row = (SLICES - index) * STEP
+        wanted = page.evaluate(f"() => window.readingViewer.screen(0, {row}, {localiser})")["y"]
+        top = page.locator("#viewer .viewport").nth(localiser).locator(".host").bounding_box()
+        assert top is not None
+        until(page, f"Math.abs({line_end(localiser)} - {wanted - top['y']}) < 0.6")
+    expect(line).to_have_count(1)
+    page.keyboard.press("Shift+L")
+    expect(line).to_have_count(0)
+
+
+def line_end(viewport: int) -> str:
+    cell = f"document.querySelectorAll('#viewer .viewport')[{viewport}]"
+    return f"{cell}.querySelector('.reference-line line').getAttribute('y1')"
+
+
+def test_no_line_is_drawn_between_two_frames_of_reference(desk: Desk) -> None:
+    volume = Volume(desk)
+    _a_localiser(desk, volume, frame_of_reference=new_uid())
+    page = opened(desk.seat(), volume.study)
+    page.locator("#viewer .viewport").first.focus()
+
+    page.keyboard.press("Shift+2")
+    until(
+        page,
+        "window.readingViewer.quality(0) === 'lossless' && window.readingViewer.quality(1) === 'lossless'",
+    )
+
+    expect(page.locator(".reference-line")).to_have_count(0)

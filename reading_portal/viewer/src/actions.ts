@@ -93,6 +93,7 @@ export const ACTIONS = {
   layout_4x4: layout("4x4", "Shift+0"),
 
   prior: act("group_comparing", "action_prior", "B", "prior"),
+  reference_lines: act("group_comparing", "action_reference_lines", "Shift+L"),
   link_here: act("group_comparing", "link_here", "Y", "link"),
 
   help: act("group_page", "action_help", "?", "help"),

@@ -39,6 +39,7 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
     viewport_next: () => grid.activateNext(1), viewport_previous: () => grid.activateNext(-1),
     key_image: () => viewer.markKeyImage(),
     layout_next: () => viewer.nextLayout(), layout_pick: () => layouts.toggle(),
+    reference_lines: () => viewer.toggleReferenceLines(),
     prior: () => void viewer.toggleNearestPrior(), link_here: () => viewer.linkHere(),
     help: () => help.toggle(),
     back: () => {

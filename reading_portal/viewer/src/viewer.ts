@@ -17,6 +17,7 @@ import { Prefetch } from "./prefetch";
 import { presetsFor } from "./presets";
 import { PreviewStack } from "./preview_stack";
 import { announceQuality } from "./quality";
+import { drawReferenceLine } from "./reference_lines";
 import { SeriesStrip } from "./series_strip";
 import type { ReadingViewport, ViewportListener } from "./viewport";
 import { word } from "./words";
@@ -41,6 +42,7 @@ export class Viewer implements ViewportListener {
   private readonly openPriors = new Map<string, DisplaySet[]>();
   private manifest: Manifest | undefined;
   private isFollowing = false;
+  private hasReferenceLines = true;
   /** Planes cut from the active stack; their code comes when they are first asked for. */
   planes: Mpr | undefined;
 
@@ -152,6 +154,12 @@ export class Viewer implements ViewportListener {
     this.changed();
   }
 
+  toggleReferenceLines(): void {
+    this.hasReferenceLines = !this.hasReferenceLines;
+    this.drawn(this.grid.active);
+    this.say(word(this.hasReferenceLines ? "reference_lines_on" : "reference_lines_off"));
+  }
+
   nextLayout(): void {
     this.setLayout(nextLayout(this.grid.layout));
   }
@@ -228,6 +236,13 @@ export class Viewer implements ViewportListener {
     } finally {
       this.isFollowing = false;
     }
+  }
+
+  /** Where the active slice lies in the others, within one frame of reference. */
+  drawn(viewport: ReadingViewport): void {
+    const { active } = this.grid;
+    const source = this.hasReferenceLines ? active : undefined;
+    for (const target of viewport === active ? this.grid.visible : [viewport]) drawReferenceLine(target, source);
   }
 
   /** A comparison is only fair under one window: current and prior of one modality share it. */
@@ -312,6 +327,7 @@ export class Viewer implements ViewportListener {
       if (id) shown.set(id, [...(shown.get(id) ?? []), viewport.number]);
     }
     this.strip.mark(shown, this.grid.active?.displaySet?.id);
+    if (this.grid.active) this.drawn(this.grid.active);
     this.qualityChanged();
     this.changed();
   }

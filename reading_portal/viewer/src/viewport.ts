@@ -31,6 +31,8 @@ export interface ViewportListener {
   windowChanged(viewport: ReadingViewport): void;
   waiting(viewport: ReadingViewport, isWaiting: boolean): void;
   qualityChanged(viewport: ReadingViewport): void;
+  /** Its picture or its place on the screen has changed. */
+  drawn(viewport: ReadingViewport): void;
   isKeyImage(frame: Frame): boolean;
 }
 
@@ -274,6 +276,7 @@ export class ReadingViewport {
     });
     this.track.place(this.wanted, displaySet.frames.length);
     if (isReady) this.writeGeometry(frame);
+    this.listener.drawn(this);
   }
 
   private enable(): void {

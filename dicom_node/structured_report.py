@@ -1,4 +1,5 @@
-"""A signed report as DICOM objects: Encapsulated PDF (PS3.3 A.45.1) and Basic Text SR (A.35.1, TID 2000).
+"""A signed report as DICOM objects: Encapsulated PDF (PS3.3 A.45.1), Basic Text SR (A.35.1, TID 2000), and
+its key images as a Key Object Selection (A.35.4, TID 2010).
 
 Pure translators. UIDs are derived from report and version: sending an artefact twice is sending it once.
 """
@@ -13,7 +14,13 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, BasicTextSRStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    BasicTextSRStorage,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+)
 
 from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.uids import derived_uid
@@ -59,6 +66,7 @@ SECTIONS: dict[str, tuple[Code, Code]] = {
 # Families of storage SOP classes that are not images, and how an SR refers to them (PS3.3 C.18.3-C.18.5).
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 VALUE_TYPES = {f"{_STORAGE}9.": "WAVEFORM", f"{_STORAGE}88.": "COMPOSITE", f"{_STORAGE}104.": "COMPOSITE"}
+OF_INTEREST: Code = ("113000", "DCM", "Of Interest")
 KEY_IMAGES: Code = ("121180", "DCM", "Key Images")
 
 
@@ -87,10 +95,12 @@ class ReportArtefact:
 
 
 def report_objects(artefact: ReportArtefact) -> list[Dataset]:
-    """What goes to the archive and home: the document, and its words. A withdrawal is a document only."""
+    """What goes to the archive and home: the document, its words, and which of the study's images it shows.
+    A withdrawal is a document only."""
     if artefact.content.status == "entered-in-error":
         return [encapsulated_pdf(artefact)]
-    return [encapsulated_pdf(artefact), basic_text_sr(artefact)]
+    chosen = [key_object_selection(artefact)] if any(_key_images(artefact)) else []
+    return [encapsulated_pdf(artefact), basic_text_sr(artefact), *chosen]
 
 
 def encapsulated_pdf(artefact: ReportArtefact) -> Dataset:
@@ -137,6 +147,30 @@ def basic_text_sr(artefact: ReportArtefact) -> Dataset:
     template.TemplateIdentifier = "2000"
     dataset.ContentTemplateSequence = [template]
     dataset.ContentSequence = [*_context(content), *_sections(content), *_pictures(artefact)]
+    return dataset
+
+
+def key_object_selection(artefact: ReportArtefact) -> Dataset:
+    """The report's key images, in its order, for viewers that mark them in the study itself."""
+    content = artefact.content
+    dataset = _instance(artefact, KeyObjectSelectionDocumentStorage, "KO", series_number=9903)
+    dataset.SeriesDescription = _title(content)
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    chosen = list({evidence.sop_instance_uid: evidence for evidence, _ in _key_images(artefact)}.values())
+    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(artefact, chosen)]
+    dataset.ValueType = "CONTAINER"
+    dataset.ContinuityOfContent = "SEPARATE"
+    dataset.ConceptNameCodeSequence = [_code(OF_INTEREST)]
+    template = Dataset()
+    template.MappingResource = "DCMR"
+    template.TemplateIdentifier = "2010"
+    dataset.ContentTemplateSequence = [template]
+    captions = [
+        f"{number}: {key.caption}" for number, key in enumerate(content.key_images, start=1) if key.caption
+    ]
+    description: Code = ("113012", "DCM", "Key Object Description")
+    said = [_item("CONTAINS", "TEXT", description, TextValue="\n".join(captions))] if captions else []
+    dataset.ContentSequence = [*_context(content), *said, *(item for _, item in _key_images(artefact))]
     return dataset
 
 
@@ -217,8 +251,14 @@ def _sections(content: ReportContent) -> Iterable[Dataset]:
 
 
 def _pictures(artefact: ReportArtefact) -> Iterable[Dataset]:
+    items = [item for _, item in _key_images(artefact)]
+    if items:
+        yield _container(KEY_IMAGES, items)
+
+
+def _key_images(artefact: ReportArtefact) -> Iterable[tuple[Evidence, Dataset]]:
+    """Each key image that the archive holds, with the item that refers to it."""
     known = {one.sop_instance_uid: one for one in artefact.evidence}
-    items = []
     for key in artefact.content.key_images:
         if key.sop_instance_uid in known:
             evidence = known[key.sop_instance_uid]
@@ -226,9 +266,7 @@ def _pictures(artefact: ReportArtefact) -> Iterable[Dataset]:
             if key.frame > 1:
                 reference.ReferencedFrameNumber = key.frame
             value_type = _value_type(evidence.sop_class_uid)
-            items.append(_item("CONTAINS", value_type, None, ReferencedSOPSequence=[reference]))
-    if items:
-        yield _container(KEY_IMAGES, items)
+            yield evidence, _item("CONTAINS", value_type, None, ReferencedSOPSequence=[reference])
 
 
 def _value_type(sop_class_uid: str) -> str:

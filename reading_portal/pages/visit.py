@@ -47,7 +47,12 @@ ROOMS: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 
 # What the scripts of a page say; they find it in data-words of <body>.
 SCRIPT_WORDS = (
+    "A key image must be of this exam.",
     "All right",
+    "The browser cannot turn speech into text here.",
+    "There is no microphone, or the browser may not use it.",
+    "This browser may send your voice to its maker to turn it into text. Dictate all the same?",
+    "caption",
     "Also open in another tab: {0}",
     "Write here",
     "You went on with this exam in another tab.",

@@ -1,6 +1,7 @@
 // The reading page beside the images: lease, draft, warnings, key images, signature. Images are the viewer's.
 import { call, isTyping, reason, say, toast } from "./portal.js";
 import { signed } from "./proof.js";
+import { dictateWith } from "./report_dictation.js";
 import { doubtLines, showDoubt } from "./report_doubts.js";
 import { ReportDraft, textOf } from "./report_draft.js";
 import { expandIn, nextBlank } from "./report_macros.js";
@@ -33,6 +34,10 @@ function button(text, act) {
 
 // --- keys that work in every state ----------------------------------------------------------------------------------
 
+// The reports of earlier exams stand beside the text for who wants them there.
+const priors = document.querySelector(".priors");
+if (priors && localStorage.getItem("priors") === "open") priors.open = true;
+priors?.addEventListener("toggle", () => localStorage.setItem("priors", priors.open ? "open" : ""));
 let lastText = null;
 document.addEventListener("focusin", (event) => { if (event.target.closest("#report textarea")) lastText = event.target; });
 function toggleFocus() {
@@ -42,6 +47,7 @@ function toggleFocus() {
 }
 document.addEventListener("keydown", (event) => {
   if (event.key === "F2") { event.preventDefault(); toggleFocus(); }
+  else if (event.key === "F6") { event.preventDefault(); if (priors) priors.open = !priors.open; }
   else if (event.altKey && event.key.toLowerCase() === "w") { event.preventDefault(); location.href = "/worklist"; }
   else if (event.key === "?" && !isTyping(event) && !event.target.closest("#viewer") && !document.querySelector("dialog[open]")) document.getElementById("keys").showModal();
 });
@@ -191,6 +197,8 @@ function begin() {
     if (!nextBlank(texts)) findings.setSelectionRange(findings.value.length, findings.value.length);
   }
   if (mode === "write") expandIn(form);
+  const speak = document.querySelector("[data-dictate]");
+  const dictate = speak && dictateWith(speak, () => (lastText && texts.includes(lastText) ? lastText : texts[0]));
   const templates = document.getElementById("template");
   function normal() {
     const option = templates?.querySelector("[data-normal]");
@@ -228,12 +236,18 @@ function begin() {
       picture(image).then((url) => { if (url) shown.src = url; });
       const drop = Object.assign(document.createElement("button"), { type: "button", textContent: "×", title: say("remove") });
       drop.addEventListener("click", () => { draft.keyImages = draft.keyImages.filter((one) => one !== image); showKeyImages(); draft.changed(); });
-      item.append(shown, drop);
+      const caption = Object.assign(document.createElement("input"), { value: image.caption ?? "", maxLength: 200, placeholder: say("caption"), readOnly: mode !== "write" });
+      caption.setAttribute("aria-label", `${say("Key image")} ${number + 1}: ${say("caption")}`);
+      caption.addEventListener("input", () => { image.caption = caption.value; });
+      item.append(shown, drop, caption);
       return item;
     }));
   }
-  document.addEventListener("viewer:key-image", (event) => {
+  document.addEventListener("viewer:key-image", async (event) => {
     const { sop_instance_uid, frame } = event.detail;
+    // A prior stands beside this exam: its images are another exam's, and can never be in this report.
+    await picture({ sop_instance_uid, frame });
+    if ((await seriesOf.catch(() => null))?.has(sop_instance_uid) === false) { toast(say("A key image must be of this exam."), "bad"); return; }
     if (mode !== "write" || fence == null || draft.keyImages.some((one) => one.sop_instance_uid === sop_instance_uid && one.frame === frame)) return;
     draft.keyImages = [...draft.keyImages, { sop_instance_uid, frame, caption: "" }];
     showKeyImages();
@@ -332,6 +346,7 @@ function begin() {
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "F4" && mode === "write" && fence != null && !draft.isLost) { event.preventDefault(); normal(); }
+    else if (event.key === "F9" && dictate && mode === "write" && fence != null && !draft.isLost) { event.preventDefault(); dictate(); }
     else if (event.key === "F3" && mode === "write" && fence != null && !document.querySelector("dialog[open]")) { event.preventDefault(); nextBlank(texts, event.shiftKey); }
     else if (event.key === "Enter" && event.ctrlKey && !document.querySelector("dialog[open]")) { event.preventDefault(); askToSign(event.shiftKey && mode === "write"); }
   });

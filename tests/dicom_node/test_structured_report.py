@@ -15,6 +15,7 @@ from dicom_node.structured_report import (
     as_file,
     basic_text_sr,
     encapsulated_pdf,
+    key_object_selection,
     report_objects,
 )
 from reading_portal.documents import compose_report
@@ -135,7 +136,7 @@ def test_sending_twice_is_sending_once_and_a_new_version_is_a_new_instance_of_on
     second = report_objects(artefact(ct_report(version=2), pdf))
 
     assert [as_file(one) for one in first] == [as_file(one) for one in again]
-    assert len({one.SOPInstanceUID for one in first + second}) == 4
+    assert len({one.SOPInstanceUID for one in first + second}) == 6
     assert [one.SeriesInstanceUID for one in first] == [one.SeriesInstanceUID for one in second]
 
 
@@ -167,4 +168,31 @@ def test_a_later_version_names_its_predecessor_and_a_preliminary_one_is_unverifi
 
 def test_a_withdrawal_travels_as_a_document_only(pdf: bytes) -> None:
     assert [one.Modality for one in report_objects(artefact(CONTENTS["withdrawn"], pdf))] == ["DOC"]
-    assert [one.Modality for one in report_objects(artefact(CONTENTS["final"], pdf))] == ["DOC", "SR"]
+    assert [one.Modality for one in report_objects(artefact(CONTENTS["final"], pdf))] == ["DOC", "SR", "KO"]
+
+
+def test_the_key_images_travel_as_a_selection_that_other_viewers_show(pdf: bytes) -> None:
+    chosen = (
+        KeyImageReference(sop_instance_uid=SLICES[2].sop_instance_uid, caption="结节 8 mm"),
+        KeyImageReference(sop_instance_uid=SLICES[0].sop_instance_uid, frame=2),
+        KeyImageReference(sop_instance_uid="2.25.404"),
+    )
+    report = ct_report(key_images=chosen)
+
+    selection = key_object_selection(artefact(report, pdf))
+
+    assert [one.Modality for one in report_objects(artefact(report, pdf))] == ["DOC", "SR", "KO"]
+    (study,) = selection.CurrentRequestedProcedureEvidenceSequence
+    named = [one.ReferencedSOPInstanceUID for one in study.ReferencedSeriesSequence[0].ReferencedSOPSequence]
+    images = [one.ReferencedSOPSequence[0] for one in selection.ContentSequence if one.ValueType == "IMAGE"]
+    (caption,) = [one.TextValue for one in selection.ContentSequence if one.ValueType == "TEXT"]
+    assert named == [one.ReferencedSOPInstanceUID for one in images]
+    assert named == [SLICES[2].sop_instance_uid, SLICES[0].sop_instance_uid]
+    assert [one.get("ReferencedFrameNumber") for one in images] == [None, 2]
+    assert caption == "1: 结节 8 mm"
+
+
+def test_a_report_without_key_images_selects_none(pdf: bytes) -> None:
+    made = report_objects(artefact(ct_report(key_images=()), pdf))
+
+    assert [one.Modality for one in made] == ["DOC", "SR"]

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import select
 
+from storage.imaging import Instance, Series, Study
 from storage.uids import new_uid
 from tests import builders
 from tests.cast import password_of
@@ -160,3 +162,84 @@ def test_one_s_own_normal_report_is_what_the_key_inserts(desk: Desk) -> None:
     assert page.input_value("#findings") == "颈部血管通畅。"
     assert page.input_value("[name=recommendation]") == "随访。"
     assert page.is_checked("[name=positive][value=false]")
+
+
+# --- beside the text ---------------------------------------------------------------------------------------
+
+# What a browser with a microphone offers (Web Speech API); the test says what was heard.
+HEARING = """window.webkitSpeechRecognition = class extends EventTarget {
+    start() { window.hears = (said, isFinal) => { const event = new Event("result");
+        event.resultIndex = 0; event.results = [Object.assign([{ transcript: said }], { isFinal })];
+        this.dispatchEvent(event); }; }
+    stop() { this.dispatchEvent(new Event("end")); } }; delete window.SpeechRecognition;"""
+
+
+def test_what_is_dictated_is_written_at_the_cursor(desk: Desk) -> None:
+    seat = desk.seat("chen")
+    seat.page.add_init_script(HEARING)
+    asked: list[str] = []
+    seat.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    page = seat.open(f"/reading/{desk.an_exam().task_id}")
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+    page.fill("#findings", "两肺清晰。")
+    page.locator("#findings").focus()
+
+    page.keyboard.press("F9")
+    expect(page.locator("[data-dictate]")).to_have_attribute("aria-pressed", "true")
+    page.evaluate("hears('纵隔', false)")
+    page.evaluate("hears('纵隔居中。', true)")
+
+    assert page.input_value("#findings") == "两肺清晰。纵隔居中。"
+    page.keyboard.press("F9")
+    expect(page.locator("[data-dictate]")).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("F9")
+    # Where a voice may go is said once.
+    assert len(asked) == 1 and "厂商" in asked[0]
+
+
+def test_without_the_interface_there_is_no_button_that_does_nothing(desk: Desk) -> None:
+    seat = desk.seat("chen")
+    seat.page.add_init_script("delete window.webkitSpeechRecognition; delete window.SpeechRecognition;")
+    page = seat.open(f"/reading/{desk.an_exam().task_id}")
+    expect(page.locator("#findings")).to_be_enabled(timeout=30_000)
+
+    expect(page.locator("[data-dictate]")).to_be_hidden()
+
+
+def test_a_key_image_has_a_caption_and_is_never_of_another_exam(desk: Desk) -> None:
+    exam, other = desk.an_exam(), desk.an_exam()
+    page = desk.at_work("chen", exam).page
+    mark = """uid => document.dispatchEvent(new CustomEvent("viewer:key-image",
+        { detail: { sop_instance_uid: uid, frame: 1 } }))"""
+    with desk.pair.database.reading() as session:
+        uids = {
+            one.study_instance_uid: session.scalars(
+                select(Instance.sop_instance_uid).join(Series).join(Study).where(
+                    Study.study_instance_uid == one.study_instance_uid
+                )
+            ).first()
+            for one in (exam, other)
+        }  # fmt: skip
+
+    page.evaluate(mark, uids[other.study_instance_uid])
+    expect(page.locator("#toasts")).to_contain_text("关键图像必须属于本次检查")
+    expect(page.locator("#key-images li")).to_have_count(0)
+    page.evaluate(mark, uids[exam.study_instance_uid])
+    page.locator("#key-images input").fill("结节 8 mm")
+    expect(page.locator("#kept.is-good")).to_contain_text("已保存", timeout=10_000)
+    page.reload()
+
+    expect(page.locator("#key-images input")).to_have_value("结节 8 mm", timeout=30_000)
+
+
+def test_the_reports_of_earlier_exams_open_by_a_key_and_stay_open(desk: Desk) -> None:
+    desk.signed(desk.an_exam())
+    exam = desk.an_exam()
+    page = desk.at_work("chen", exam).page
+    expect(page.locator(".priors article").first).to_be_hidden()
+
+    page.keyboard.press("F6")
+    expect(page.locator(".priors article").first).to_be_visible()
+    page.reload()
+
+    expect(page.locator(".priors article").first).to_be_visible()

@@ -39,10 +39,19 @@ class Seat:
     """One person at one screen. `complaints` is what the page's console said that it should not."""
 
     def __init__(
-        self, browser: Browser, url: str, username: str, *, width: int = 1440, height: int = 900
+        self,
+        browser: Browser,
+        url: str,
+        username: str,
+        *,
+        width: int = 1440,
+        height: int = 900,
+        scale: float = 1,
     ) -> None:
         self.url = url
-        self.context = browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=scale, locale="zh-CN"
+        )
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

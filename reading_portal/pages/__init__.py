@@ -8,6 +8,7 @@ from reading_portal.pages import (
     connections,
     corrections,
     devices,
+    display_check,
     exams,
     orders,
     people,
@@ -31,6 +32,7 @@ __all__ = ["problem_page", "router"]
 NOUNS = (
     sign_in,
     profile,
+    display_check,
     worklist,
     reading,
     report_templates,

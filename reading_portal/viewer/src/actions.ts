@@ -92,9 +92,12 @@ export const ACTIONS = {
   layout_3x3: layout("3x3", "Shift+9"),
   layout_4x4: layout("4x4", "Shift+0"),
 
+  hang_again: act("group_comparing", "action_hang_again", "N"),
+  hangings: act("group_comparing", "action_hangings", "Shift+N", "hangings"),
   prior: act("group_comparing", "action_prior", "B", "prior"),
   reference_lines: act("group_comparing", "action_reference_lines", "Shift+L"),
   link_here: act("group_comparing", "link_here", "Y", "link"),
+  links: act("group_comparing", "action_links", "Shift+Y"),
 
   help: act("group_page", "action_help", "?", "help"),
   back: act("group_page", "action_back", "Escape"),

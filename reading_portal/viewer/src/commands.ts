@@ -1,5 +1,6 @@
 /** What each action does, and which of them are on. */
 import { ACTION_NAMES, titleOf, type ActionName } from "./actions";
+import type { HangingPanel } from "./hanging_panel";
 import type { Help } from "./help";
 import { returnToText } from "./keyboard";
 import type { LayoutPicker } from "./layout_picker";
@@ -14,9 +15,10 @@ export interface Panels {
   section: HTMLElement;
   help: Help;
   layouts: LayoutPicker;
+  hangings: HangingPanel;
 }
 
-export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, layouts }: Panels): Commands {
+export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, layouts, hangings }: Panels): Commands {
   const { grid } = viewer;
   const scroll = (delta: number) => () => grid.active.scroll(delta);
   const commands = {
@@ -40,6 +42,7 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
     key_image: () => viewer.markKeyImage(),
     layout_next: () => viewer.nextLayout(), layout_pick: () => layouts.toggle(),
     reference_lines: () => viewer.toggleReferenceLines(),
+    hang_again: () => void viewer.hangAgain(), hangings: () => hangings.toggle(), links: () => viewer.toggleLinks(),
     prior: () => void viewer.toggleNearestPrior(), link_here: () => viewer.linkHere(),
     help: () => help.toggle(),
     back: () => {

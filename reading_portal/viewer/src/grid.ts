@@ -83,6 +83,10 @@ export class Grid {
     this.engine.render();
   }
 
+  get width(): number {
+    return this.root.clientWidth;
+  }
+
   get isFull(): boolean {
     return this.root.classList.contains("is-full");
   }

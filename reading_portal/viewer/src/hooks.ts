@@ -22,6 +22,12 @@ export function exposeHooks(viewer: Viewer, tools: ToolBox): void {
     quality: (viewport = 0) => at(viewport).quality,
     layout: () => viewer.grid.layout,
     planes: () => viewer.planes,
+    /** Where the slice on the screen lies along its stack, in mm. */
+    place: (viewport = 0) => viewer.links.placeIn(at(viewport)),
+    link: (viewport = 0) => viewer.linkOf(at(viewport)),
+    study: (viewport = 0) => at(viewport).displaySet?.studyInstanceUID,
+    /** Side and view, as one says "R MLO". */
+    face: (viewport = 0) => `${at(viewport).displaySet?.laterality} ${at(viewport).displaySet?.view}`,
     shown: (viewport = 0) => at(viewport).displaySet?.id,
     active: () => viewer.grid.active.number,
     tool: () => tools.active,

@@ -27,6 +27,7 @@ export const ICONS = {
   reset: draw('<path d="M4 12a8 8 0 1 0 2.500-5.800M4 3v5h5"/>'),
   cine: draw('<rect x="3" y="5" width="18" height="14" rx="2"/><path d="M10 9l5 3-5 3z" fill="currentColor"/>'),
   layout: draw('<rect x="3" y="4" width="18" height="16" rx="1.500"/><path d="M12 4v16M3 12h18"/>'),
+  hangings: draw('<rect x="3" y="4" width="18" height="13" rx="1.500"/><path d="M9 4v13M9 10.500h12M8 21h8M12 17v4"/>'),
   prior: draw('<rect x="3" y="5" width="8" height="14" rx="1"/><rect x="13" y="5" width="8" height="14" rx="1" stroke-dasharray="2.500 2"/>'),
   link: draw('<path d="M10 14a4 4 0 0 0 5.700 0l3-3A4 4 0 0 0 13 5.300l-1 1M14 10a4 4 0 0 0-5.700 0l-3 3A4 4 0 0 0 11 18.700l1-1"/>'),
   key: draw('<path d="M12 3.500l2.600 5.400 5.900.8-4.300 4.100 1 5.900-5.200-2.800-5.200 2.800 1-5.900L3.500 9.700l5.900-.8z"/>'),

@@ -1,6 +1,7 @@
 /** Boots the image viewer on the server-rendered page: network first, WebGL second. */
 import { commandsFor, isOn, type Commands } from "./commands";
 import { startCornerstone } from "./cornerstone";
+import { HangingPanel } from "./hanging_panel";
 import { Help } from "./help";
 import { exposeHooks } from "./hooks";
 import { listenToKeys } from "./keyboard";
@@ -8,6 +9,7 @@ import { LayoutPicker } from "./layout_picker";
 import { fetchManifest } from "./manifest";
 import type { Page } from "./page";
 import { presetsFor } from "./presets";
+import { SavedHangings } from "./saved_hangings";
 import { fetchShortcuts, keepShortcuts } from "./shortcuts";
 import { Toast } from "./toast";
 import { Toolbar } from "./toolbar";
@@ -19,6 +21,8 @@ export async function bootImages(page: Page): Promise<void> {
   const manifest = fetchManifest(page.manifestUrl);
   manifest.catch(() => undefined);
   const chosenKeys = fetchShortcuts();
+  const hangings = new SavedHangings(page);
+  const savedHangings = hangings.fetch();
   const { section } = page;
   const { bar, strip, grid } = furnish(section);
   const engine = startCornerstone();
@@ -35,7 +39,8 @@ export async function bootImages(page: Page): Promise<void> {
     return keepShortcuts(page, shortcuts).then((answer) => answer.ok, () => false);
   });
   const layouts = new LayoutPicker(section, () => viewer.grid.layout, (layout) => viewer.setLayout(layout));
-  const commands: Commands = commandsFor(viewer, tools, { section, help, layouts });
+  const panel = new HangingPanel(section, viewer, hangings);
+  const commands: Commands = commandsFor(viewer, tools, { section, help, layouts, hangings: panel });
   toolbar = new Toolbar(bar, shortcuts, (name) => commands[name](), (name) => isOn(name, viewer, tools));
   listenToKeys(section, (key) => {
     const name = shortcuts.actionOf(key);
@@ -49,7 +54,8 @@ export async function bootImages(page: Page): Promise<void> {
   exposeHooks(viewer, tools);
   const study = await manifest;
   viewer.mark("manifest");
-  await viewer.start(study);
+  await savedHangings;
+  await viewer.start(study, hangings.all);
 }
 
 /** Toolbar, strip and grid around the viewport that the server has drawn, without moving it on the screen. */

@@ -18,6 +18,7 @@ export interface OverlayState {
   isMirrored?: boolean;
   isCPU?: boolean;
   isKeyImage?: boolean;
+  link?: string;
   readout?: string;
 }
 
@@ -61,6 +62,7 @@ export class Overlay {
     ]);
     this.fill("bottom-right", [
       state.isKeyImage ? tagged(`★ ${word("key_image")}`, "key") : undefined,
+      state.link ? tagged(state.link, "link") : undefined,
       displaySet.frames.length > 1 ? strong(`${state.index + 1} / ${displaySet.frames.length}`) : undefined,
       more([thickness ? `${word("thickness")} ${round(thickness)} mm` : "",
         position !== undefined && numbers(attributes, TAG.rows).length ? `${word("location")} ${position.toFixed(1)}` : ""]

@@ -1,15 +1,15 @@
 /** The image viewer: what the reader can do, and in which order pixels are brought. */
 import { Enums, eventTarget, type RenderingEngine } from "@cornerstonejs/core";
-import { TAG, text } from "./attributes";
 import { Cine } from "./cine";
 import type { DisplaySet, Frame } from "./display_sets";
 import { displaySetsOf } from "./display_sets";
 import { Grid } from "./grid";
-import { hangingFor } from "./hanging";
+import { arrange, besidePrior, cellOf, chosenFor, factsOf, hangingFor, priorToShow, wantsPrior, type Cell, type Facts, type Hanging, type Placed,
+  type SavedHanging } from "./hanging";
 import { dateOf } from "./imaging_words";
 import { KeptMeasurements } from "./kept_measurements";
-import { cellsOf, nextLayout, type Layout } from "./layouts";
-import { matchingSlice, offsetBetween, type Stack } from "./linking";
+import { layoutFor, nextLayout, type Layout } from "./layouts";
+import { Links } from "./links";
 import type { Mpr } from "./mpr";
 import { fetchManifest, mostComparable, type Manifest, type Prior } from "./manifest";
 import type { Page } from "./page";
@@ -36,15 +36,17 @@ export class Viewer implements ViewportListener {
   private readonly prefetch: Prefetch;
   private readonly strip: SeriesStrip;
   private readonly keyImages = new Set<string>();
-  private readonly links = new Map<string, number>();
+  readonly links: Links;
+  private saved: SavedHanging[] = [];
   private readonly waitingFor = new Set<ReadingViewport>();
   private readonly lastIndex = new Map<string, number>();
   private readonly openPriors = new Map<string, DisplaySet[]>();
   private manifest: Manifest | undefined;
-  private isFollowing = false;
   private hasReferenceLines = true;
   /** Planes cut from the active stack; their code comes when they are first asked for. */
   planes: Mpr | undefined;
+  private sharesWindow = true;
+  private isUneven = false;
 
   constructor(private readonly page: Page, private readonly engine: RenderingEngine, gridRoot: HTMLElement, stripRoot: HTMLElement,
     private readonly changed: () => void, readonly say: (sentence: string) => void,
@@ -57,6 +59,7 @@ export class Viewer implements ViewportListener {
     this.grid = new Grid(gridRoot, engine, this.previews, this, () => this.refresh(),
       (viewport, id) => { const set = this.displaySets.get(id); if (set) void this.open(set, viewport); });
     this.measurements = new KeptMeasurements(page.csrf, () => this.grid.visible, waiting, say);
+    this.links = new Links(this.grid);
     eventTarget.addEventListener(Enums.Events.IMAGE_LOAD_ERROR, ((event: CustomEvent) => {
       for (const viewport of this.grid.viewports) viewport.failed(String(event.detail.imageId ?? ""), event.detail);
     }) as EventListener);
@@ -66,72 +69,176 @@ export class Viewer implements ViewportListener {
     this.marks[name] ??= Math.round(performance.now());
   }
 
-  /** Hang the study: what the server has drawn already stays until its own slice is there. */
-  async start(manifest: Manifest): Promise<void> {
+  /** Hang the study, as it was saved for such studies: what the server has drawn stays until its own slice is there. */
+  async start(manifest: Manifest, saved: SavedHanging[]): Promise<void> {
     this.manifest = manifest;
+    this.saved = saved;
     const sets = displaySetsOf(manifest, this.page.dicomweb);
     for (const set of sets) this.displaySets.set(set.id, set);
-    const hanging = hangingFor(sets);
-    this.grid.setLayout(hanging.layout);
+    this.strip.fill(sets, manifest.priors ?? []);
+    const [hanging, prior] = this.opening(sets);
     // The slice that the server's first picture shows is the slice to open.
     const drawn = this.page.section.querySelector<HTMLImageElement>("img.preview")?.src ?? "";
-    const shows = (set: DisplaySet): number =>
-      set.frames.findIndex(({ instance }) => drawn.includes(`/instances/${instance.sopInstanceUID}/`));
-    const first = hanging.layout === "1x1" ? sets.find((set) => shows(set) >= 0) ?? hanging.displaySets[0] : hanging.displaySets[0];
-    const inOrder = [first, ...hanging.displaySets.slice(1)];
-    const opened = this.grid.visible.map((viewport, number) => {
-      const set = inOrder[number];
-      if (!set) return Promise.resolve(viewport.clear());
-      const at = shows(set);
-      return viewport.open(set, at >= 0 ? at : set.isMultiFrame ? 0 : set.frames.length >> 1);
-    });
-    this.strip.fill(sets, manifest.priors ?? []);
+    for (const set of sets) {
+      const shows = set.frames.findIndex(({ instance }) => drawn.includes(`/instances/${instance.sopInstanceUID}/`));
+      if (shows < 0) continue;
+      this.lastIndex.set(set.id, shows);
+      const isAsSaved = chosenFor(saved, factsOf(sets)) !== undefined;
+      if (hanging.layout === "1x1" && !isAsSaved) hanging.cells = [{ displaySet: set, window: 0 }];
+    }
+    const opened = this.hang(hanging);
+    if (prior) void this.setsOf(prior);
     this.grid.activate(this.grid.viewports[0]!, false);
     if (!sets.length) this.say(word("no_images"));
-    await Promise.all(opened);
+    await opened;
     this.mark("firstOpened");
+    if (prior) await this.showPrior(prior);
+    this.mark("hung");
     await this.followReader();
+  }
+
+  /** As start, for a study that is open already: what was moved about goes back to its place. */
+  async hangAgain(saved?: SavedHanging): Promise<void> {
+    const [hanging, prior] = this.opening(this.currentSets, saved);
+    await this.hang(hanging);
+    if (prior) await this.showPrior(prior, saved);
+    void this.followReader();
+  }
+
+  /** The study's own pictures first; and the earlier study that is to come beside them by itself, if there is one. */
+  private opening(sets: DisplaySet[], asked?: SavedHanging): [Hanging, Prior | undefined] {
+    const facts = factsOf(sets);
+    const saved = asked ?? chosenFor(this.saved, facts);
+    const prior = this.manifest && priorToShow(this.manifest, facts);
+    if (saved) return [arrange(saved, sets, []), wantsPrior(saved) ? prior : undefined];
+    const hanging = hangingFor(sets);
+    // Four pictures and four more take a wide screen; a telephone shows one study.
+    const room = this.grid.width;
+    const isWideEnough = room >= (hanging.layout === "2x2" ? 1400 : 640);
+    return [hanging, isWideEnough ? prior : undefined];
+  }
+
+  /** Bring this on the screen; what stands in its place already stays as it is. */
+  private async hang({ layout, cells }: Hanging): Promise<void> {
+    for (const viewport of this.grid.visible) this.remember(viewport);
+    this.grid.setLayout(layout);
+    await Promise.all(this.grid.visible.map((viewport, number) => this.place(viewport, cells[number])));
+    this.isUneven = true;
+    this.evenScales();
+    this.refresh();
+  }
+
+  /** Breasts are compared with each other, and a study with an earlier one, at the same size: that of the largest. */
+  private evenScales(): void {
+    const shown = this.grid.visible.filter((viewport) => viewport.hasImage);
+    const mammograms = shown.filter(({ displaySet }) => displaySet?.modality === "MG");
+    const isPair = shown.length === 2 && isOther(shown[0]!.displaySet) !== isOther(shown[1]!.displaySet);
+    const alike = mammograms.length > 1 ? mammograms : isPair ? shown : [];
+    const scales = alike.map((viewport) => viewport.pixelsPerMillimetre());
+    if (scales.some((scale) => !scale)) return;
+    this.isUneven = false;
+    const scale = Math.min(...scales as number[]);
+    for (const viewport of alike) viewport.showAtScale(scale);
+  }
+
+  private async place(viewport: ReadingViewport, placed: Placed | undefined): Promise<void> {
+    if (!placed) return viewport.clear();
+    const { displaySet, window } = placed;
+    this.cine.stop(viewport);
+    if (viewport.displaySet?.id !== displaySet.id) await viewport.open(displaySet, this.startOf(displaySet));
+    const preset = window ? presetsFor(displaySet.modality, displaySet.bodyPart)[window - 1] : undefined;
+    if (preset) this.quietly(() => viewport.preset(preset));
+  }
+
+  /** Where to open: where she left it; a study to compare with, where the other one stands; else in the middle. */
+  private startOf(displaySet: DisplaySet): number {
+    const { active } = this.grid;
+    const beside = isOther(displaySet) && active && !isOther(active.displaySet) ? this.links.sliceFor(active, displaySet) : undefined;
+    return beside ?? this.lastIndex.get(displaySet.id) ?? (displaySet.isMultiFrame ? 0 : displaySet.frames.length >> 1);
   }
 
   async open(displaySet: DisplaySet, viewport = this.grid.active, index?: number): Promise<void> {
     this.cine.stop(viewport);
     this.remember(viewport);
-    const start = index ?? this.lastIndex.get(displaySet.id) ?? (displaySet.isMultiFrame ? 0 : displaySet.frames.length >> 1);
+    const start = index ?? this.startOf(displaySet);
     this.grid.activate(viewport);
     await viewport.open(displaySet, start);
-    this.linkAll();
     this.refresh();
     void this.followReader();
   }
 
-  /** Fetch another study's headers; show its most similar series beside the current one. */
+  /** Fetch another study's headers; show its most similar series beside the current ones. */
   async openPrior(prior: Prior): Promise<void> {
-    const standing = prior.is_later ? "later" : "prior";
-    let sets = this.openPriors.get(prior.study_instance_uid);
-    if (!sets) {
-      try {
-        sets = displaySetsOf(await fetchManifest(prior.manifest), this.page.dicomweb, standing);
-      } catch (error) {
-        this.say(word("fail_manifest", /^HTTP (\d+)/.exec(String((error as Error).message))?.[1] ?? "–"));
-        return;
-      }
-      for (const set of sets) this.displaySets.set(set.id, set);
-      this.openPriors.set(prior.study_instance_uid, sets);
-      this.strip.openPrior(prior, sets);
+    if (await this.showPrior(prior)) this.say(`${word(prior.is_later ? "later" : "prior")} ${dateOf(prior.study_date)}`);
+    void this.followReader();
+  }
+
+  /** Answers whether anything of it stands beside the current study now. */
+  private async showPrior(prior: Prior, asked?: SavedHanging): Promise<boolean> {
+    const sets = await this.setsOf(prior);
+    if (!sets) return false;
+    const current = this.currentSets;
+    const saved = asked ?? chosenFor(this.saved, factsOf(current));
+    const hanging = saved && wantsPrior(saved) ? arrange(saved, current, sets) : besidePrior(this.currentOnScreen(), sets);
+    if (!hanging) {
+      this.say(word("nothing_to_compare", dateOf(prior.study_date)));
+      return false;
     }
-    const current = this.grid.viewports[0]!.displaySet;
-    const best = mostSimilar(sets, current);
-    if (!best) return;
-    if (cellsOf(this.grid.layout) < 2) this.grid.setLayout("1x2");
-    await this.open(best, this.grid.viewports[1]!);
-    this.say(`${word(standing)} ${dateOf(prior.study_date)}`);
+    await this.hang(hanging);
+    for (const viewport of this.grid.visible) if (isOther(viewport.displaySet)) this.shareWindow(viewport);
+    return true;
+  }
+
+  private async setsOf(other: Prior): Promise<DisplaySet[] | undefined> {
+    const known = this.openPriors.get(other.study_instance_uid);
+    if (known) return known;
+    try {
+      const sets = displaySetsOf(await fetchManifest(other.manifest), this.page.dicomweb, other.is_later ? "later" : "prior");
+      for (const set of sets) this.displaySets.set(set.id, set);
+      this.openPriors.set(other.study_instance_uid, sets);
+      this.strip.openPrior(other, sets);
+      return sets;
+    } catch (error) {
+      this.say(word("fail_manifest", /^HTTP (\d+)/.exec(String((error as Error).message))?.[1] ?? "–"));
+      return undefined;
+    }
+  }
+
+  /** What of the study that is read stands on the screen: one, two or four pictures beside which others find room. */
+  private currentOnScreen(): Hanging {
+    const shown = this.grid.visible.map((viewport) => viewport.displaySet);
+    const cells = shown.map((displaySet) => displaySet && !isOther(displaySet) ? { displaySet, window: 0 } : undefined);
+    if (!shown.some(isOther) && ["1x1", "1x2", "2x2"].includes(this.grid.layout)) return { layout: this.grid.layout, cells };
+    const own = cells.filter((cell) => cell !== undefined).slice(0, 4);
+    return own.length ? { layout: layoutFor(own.length), cells: own } : hangingFor(this.currentSets);
   }
 
   async toggleNearestPrior(): Promise<void> {
     const prior = this.manifest && mostComparable(this.manifest);
     const isBeside = this.grid.visible.some((viewport) => isOther(viewport.displaySet));
-    if (isBeside) this.grid.setLayout("1x1");
+    if (isBeside) await this.hang(this.currentOnScreen());
     else if (prior) await this.openPrior(prior);
+    void this.followReader();
+  }
+
+  /** What is on the screen, as something that can be found in other studies; and by what it would be chosen. */
+  arrangement(): { layout: Layout; cells: (Cell | null)[]; facts: Facts } {
+    const sources: string[] = [];
+    const cells = this.grid.visible.map(({ displaySet }, number) => {
+      if (!displaySet) return null;
+      if (!sources.includes(displaySet.id)) sources.push(displaySet.id);
+      const presets = presetsFor(displaySet.modality, displaySet.bodyPart);
+      return cellOf(displaySet, sources.indexOf(displaySet.id), this.grid.viewports[number]!.presetShown(presets));
+    });
+    return { layout: this.grid.layout, cells, facts: factsOf(this.currentSets) };
+  }
+
+  useSaved(saved: SavedHanging[]): void {
+    this.saved = saved;
+  }
+
+  private get currentSets(): DisplaySet[] {
+    return [...this.displaySets.values()].filter((set) => !isOther(set));
   }
 
   stepSeries(step: 1 | -1): void {
@@ -174,7 +281,7 @@ export class Viewer implements ViewportListener {
       if (viewport.displaySet) continue;
       const next = waiting.shift();
       if (!next) break;
-      void viewport.open(next, next.isMultiFrame ? 0 : next.frames.length >> 1).then(() => { this.linkAll(); void this.followReader(); });
+      void viewport.open(next, next.isMultiFrame ? 0 : next.frames.length >> 1).then(() => void this.followReader());
     }
     this.refresh();
   }
@@ -187,11 +294,25 @@ export class Viewer implements ViewportListener {
 
   /** Take the slices on the screen as the same anatomy, from now on. */
   linkHere(): void {
-    const { active } = this.grid;
-    const others = this.grid.visible.filter((viewport) => viewport !== active && viewport.displaySet);
-    const offsets = others.map((other) => this.link(active, other, true));
-    const found = offsets.find((offset) => offset !== undefined);
-    this.say(found === undefined ? word("cannot_link") : word("linked", found.toFixed(1)));
+    const shift = this.links.linkHere();
+    this.say(shift === undefined ? word("cannot_link") : word("linked", shift.toFixed(1)));
+    this.rewrite();
+  }
+
+  /** Let every viewport be moved by itself, to find the slice that shows the same; and together again. */
+  toggleLinks(): void {
+    this.links.isOn = !this.links.isOn;
+    this.say(word(this.links.isOn ? "links_on" : "links_off"));
+    this.links.follow(this.grid.active);
+    this.rewrite();
+  }
+
+  linkOf(viewport: ReadingViewport): string {
+    return this.links.wordFor(viewport);
+  }
+
+  private rewrite(): void {
+    for (const viewport of this.grid.visible) viewport.write();
   }
 
   markKeyImage(): void {
@@ -218,24 +339,13 @@ export class Viewer implements ViewportListener {
   shown(viewport: ReadingViewport): void {
     this.mark("firstImage");
     this.measurements.shown(viewport);
+    // A large picture comes in coarse steps, of which only the last one has a scale.
+    if (this.isUneven && viewport.quality !== "loading_lossy") this.evenScales();
     if (viewport === this.grid.active) this.moved(viewport);
   }
 
-  /** The reader has moved in one viewport: linked ones follow, unless she is moving them through us. */
   moved(viewport: ReadingViewport): void {
-    if (this.isFollowing || viewport !== this.grid.active) return;
-    this.isFollowing = true;
-    try {
-      for (const other of this.grid.visible) {
-        const offset = this.links.get(linkKey(viewport, other));
-        const [a, b] = [stackOf(viewport), stackOf(other)];
-        if (other === viewport || offset === undefined || !a || !b) continue;
-        const slice = matchingSlice(a, viewport.index, b, offset);
-        if (slice >= 0 && slice !== other.index) other.scrollTo(slice);
-      }
-    } finally {
-      this.isFollowing = false;
-    }
+    this.links.follow(viewport);
   }
 
   /** Where the active slice lies in the others, within one frame of reference. */
@@ -245,17 +355,32 @@ export class Viewer implements ViewportListener {
     for (const target of viewport === active ? this.grid.visible : [viewport]) drawReferenceLine(target, source);
   }
 
-  /** A comparison is only fair under one window: current and prior of one modality share it. */
+  /** A comparison is only fair under one window: current and prior CT share it. */
   windowChanged(viewport: ReadingViewport): void {
     const window = viewport.window();
-    if (this.isFollowing || !window || viewport !== this.grid.active) return;
-    this.isFollowing = true;
-    for (const other of this.grid.visible) {
-      const isComparison = isOther(other.displaySet) !== isOther(viewport.displaySet)
-        && other.displaySet?.modality === viewport.displaySet?.modality && viewport.displaySet?.modality === "CT";
-      if (other !== viewport && other.hasImage && isComparison) other.setWindow(window);
-    }
-    this.isFollowing = false;
+    if (!this.sharesWindow || !window || viewport !== this.grid.active) return;
+    this.quietly(() => {
+      for (const other of this.grid.visible) {
+        const { displaySet } = other;
+        const isComparison = isOther(displaySet) !== isOther(viewport.displaySet)
+          && displaySet?.modality === viewport.displaySet?.modality && displaySet?.modality === "CT";
+        if (other.hasImage && isComparison) other.setWindow(window);
+      }
+    });
+  }
+
+  /** A prior that has just been hung takes the window of the viewport before it. */
+  private shareWindow(prior: ReadingViewport): void {
+    const own = this.grid.visible.find((viewport) => !isOther(viewport.displaySet) && viewport.displaySet?.modality === "CT");
+    const window = own?.window();
+    const isAlone = this.grid.visible.filter((viewport) => viewport.displaySet && !isOther(viewport.displaySet)).length === 1;
+    if (window && isAlone && prior.hasImage && prior.displaySet?.modality === "CT") this.quietly(() => prior.setWindow(window));
+  }
+
+  private quietly(act: () => void): void {
+    this.sharesWindow = false;
+    act();
+    this.sharesWindow = true;
   }
 
   waiting(viewport: ReadingViewport, isWaiting: boolean): void {
@@ -304,22 +429,6 @@ export class Viewer implements ViewportListener {
     if (viewport.displaySet) this.lastIndex.set(viewport.displaySet.id, viewport.index);
   }
 
-  private linkAll(): void {
-    this.links.clear();
-    for (const a of this.grid.visible) for (const b of this.grid.visible) if (a.number < b.number) this.link(a, b, false);
-  }
-
-  private link(a: ReadingViewport, b: ReadingViewport, byHand: boolean): number | undefined {
-    const [from, to] = [stackOf(a), stackOf(b)];
-    // Two studies share a frame of reference never in truth; the reader's word counts more than the UID.
-    const offset = from && to ? offsetBetween(byHand ? { ...from, frameOfReference: "" } : from, a.index, to, b.index) : undefined;
-    const back = from && to ? offsetBetween(byHand ? { ...to, frameOfReference: "" } : to, b.index, from, a.index) : undefined;
-    if (offset === undefined || back === undefined) return undefined;
-    this.links.set(linkKey(a, b), offset);
-    this.links.set(linkKey(b, a), back);
-    return offset;
-  }
-
   private refresh(): void {
     const shown = new Map<string, number[]>();
     for (const viewport of this.grid.visible) {
@@ -328,25 +437,10 @@ export class Viewer implements ViewportListener {
     }
     this.strip.mark(shown, this.grid.active?.displaySet?.id);
     if (this.grid.active) this.drawn(this.grid.active);
+    this.rewrite();
     this.qualityChanged();
     this.changed();
   }
 }
 
 const isOther = (set: DisplaySet | undefined): boolean => !!set && set.standing !== "current";
-const linkKey = (a: ReadingViewport, b: ReadingViewport): string => `${a.number}>${b.number}`;
-
-function stackOf(viewport: ReadingViewport): Stack | undefined {
-  const positions = viewport.positions();
-  const attributes = viewport.displaySet?.frames[0]?.instance.attributes;
-  return positions && attributes ? { ...positions, frameOfReference: text(attributes, TAG.frameOfReference) } : undefined;
-}
-
-/** Same modality, then same view and side, then nearest in number of slices. */
-function mostSimilar(sets: DisplaySet[], current: DisplaySet | undefined): DisplaySet | undefined {
-  const score = (set: DisplaySet): number => (set.frames.length ? 1 : -100)
-    + (set.modality === current?.modality ? 8 : 0) + (set.view === current?.view ? 2 : 0)
-    + (set.laterality === current?.laterality ? 2 : 0) + (set.description === current?.description ? 2 : 0)
-    - Math.abs(Math.log((set.frames.length || 1) / (current?.frames.length || 1)));
-  return [...sets].sort((a, b) => score(b) - score(a))[0];
-}

@@ -7,13 +7,14 @@ import type { DisplaySet, Frame } from "./display_sets";
 import { isDamaged, sentenceFor } from "./failures";
 import { valueText } from "./figure_words";
 import { PAINTED } from "./first_frame";
-import { cross, dot, pixelToWorld, worldToPixel, type Plane, type Point2, type Point3 } from "./geometry";
+import { pixelToWorld, worldToPixel, type Plane, type Point2 } from "./geometry";
 import { mirrorsMammogram } from "./hanging";
 import { pixelUnit, rememberFrame } from "./measurements";
 import { registerMetadata } from "./metadata";
 import { edgesOf, lettersAlong } from "./orientation";
 import { Overlay } from "./overlay";
 import { valueAt } from "./pixels";
+import { enlarge, isMirrored, mirror, straighten, turn } from "./pose";
 import { openingPreset, windowOf, type Preset, type Window } from "./presets";
 import { Preview } from "./preview";
 import type { PreviewStack } from "./preview_stack";
@@ -34,6 +35,8 @@ export interface ViewportListener {
   /** Its picture or its place on the screen has changed. */
   drawn(viewport: ReadingViewport): void;
   isKeyImage(frame: Frame): boolean;
+  /** How this viewport is linked to the one where the reader is; empty where it is not. */
+  linkOf(viewport: ReadingViewport): string;
 }
 
 export class ReadingViewport {
@@ -174,6 +177,14 @@ export class ReadingViewport {
     if (this.hasImage && this.ownWindow && !this.stack.getCornerstoneImage().color) this.setWindow(windowOf(preset, this.ownWindow));
   }
 
+  /** Which of these presets is on the screen, counted from 1; 0 for the image's own window and for any other. */
+  presetShown(presets: Preset[]): number {
+    const [own, shown] = [this.ownWindow, this.window()];
+    const isLike = (a: Window, b: Window): boolean => Math.abs(a.width - b.width) < 1.5 && Math.abs(a.center - b.center) < 1.5;
+    if (!own || !shown || isLike(own, shown)) return 0;
+    return presets.findIndex((preset) => isLike(windowOf(preset, own), shown)) + 1;
+  }
+
   invert(): void {
     if (!this.hasImage) return;
     this.isInverted = !this.isInverted;
@@ -181,18 +192,20 @@ export class ReadingViewport {
     this.stack.render();
   }
 
-  /** Clockwise as she sees it. */
   rotate(degrees: number): void {
-    if (!this.hasImage) return;
-    const { rotation = 0 } = this.stack.getViewPresentation();
-    this.stack.setViewPresentation({ rotation: (rotation + degrees + 360) % 360 });
-    this.stack.render();
+    this.pose((stack) => turn(stack, degrees));
+  }
+
+  flip(): void {
+    this.pose((stack) => mirror(stack, { flipHorizontal: !stack.getCamera().flipHorizontal }));
+  }
+
+  flipVertically(): void {
+    this.pose((stack) => mirror(stack, { flipVertical: !stack.getCamera().flipVertical }));
   }
 
   zoomBy(factor: number): void {
-    if (!this.hasImage) return;
-    this.stack.setZoom(this.stack.getZoom() * factor);
-    this.stack.render();
+    this.pose((stack) => enlarge(stack, factor));
   }
 
   /** One pixel of the image on one of the screen, as mammograms are searched for calcifications; the middle stays. */
@@ -204,26 +217,37 @@ export class ReadingViewport {
     this.zoomBy(columns / across);
   }
 
-  flip(): void {
-    if (!this.hasImage) return;
-    this.mirror(!this.stack.getCamera().flipHorizontal);
-    this.stack.render();
+  /** How many pixels of the screen a millimetre is long; undefined where nobody knows. */
+  pixelsPerMillimetre(): number | undefined {
+    const { frame } = this;
+    const plane = frame && this.isCurrent ? this.plane() : undefined;
+    if (!frame || !plane) return undefined;
+    const scale = scaleAt(frame.instance.attributes, frame.number, []);
+    const isPlain = scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
+    const [from, to] = ([[0, 0], [0, 10]] as Point2[]).map((pixel) => this.stack.worldToCanvas(pixelToWorld(plane, pixel))) as [Point2, Point2];
+    return isPlain ? Math.hypot(to[0] - from[0], to[1] - from[1]) / 10 / scale.perRow : undefined;
   }
 
-  flipVertically(): void {
+  /** Make a millimetre this many pixels long; mammograms go on meeting in the middle. */
+  showAtScale(pixelsPerMillimetre: number): void {
+    const own = this.pixelsPerMillimetre();
+    if (!own || Math.abs(pixelsPerMillimetre / own - 1) < 0.001) return;
+    this.pose((stack) => {
+      enlarge(stack, pixelsPerMillimetre / own);
+      this.meetInTheMiddle();
+    });
+  }
+
+  private pose(change: (stack: Types.IStackViewport) => void): void {
     if (!this.hasImage) return;
-    const flipVertical = !this.stack.getCamera().flipVertical;
-    if (usesCPU()) this.stack.setCamera({ flipVertical });
-    else this.stack.setViewPresentation({ flipVertical });
+    change(this.stack);
     this.stack.render();
   }
 
   reset(): void {
     if (!this.hasImage) return;
     this.stack.resetProperties();
-    this.mirror(false);
-    this.stack.setViewPresentation({ rotation: 0, flipVertical: false });
-    this.stack.resetCamera();
+    straighten(this.stack);
     this.isInverted = false;
     this.applyOpeningState();
     this.stack.render();
@@ -238,19 +262,6 @@ export class ReadingViewport {
   plane(): Plane | undefined {
     const imageId = this.hasImage ? this.stack.getCornerstoneImage().imageId : undefined;
     return imageId ? (metaData.get("imagePlaneModule", imageId) as Plane | undefined) : undefined;
-  }
-
-  /** Normal and positions along it for every frame, in mm; undefined where the stack has no place in the patient. */
-  positions(): { normal: Point3; along: (number | undefined)[] } | undefined {
-    const head = this.displaySet?.frames[0];
-    if (!head || !this.displaySet) return undefined;
-    const cosines = frameNumbers(head.instance.attributes, head.number, TAG.planeOrientation, TAG.orientation);
-    if (cosines.length !== 6) return undefined;
-    const normal = cross(cosines.slice(0, 3), cosines.slice(3));
-    return { normal, along: this.displaySet.frames.map(({ instance, number }) => {
-      const position = frameNumbers(instance.attributes, number, TAG.planePosition, TAG.position);
-      return position.length === 3 ? dot(normal, position) : undefined;
-    }) };
   }
 
   failed(imageId: string, error: unknown): void {
@@ -271,8 +282,8 @@ export class ReadingViewport {
       displaySet, frame, index: this.wanted,
       window: isReady && !this.stack.getCornerstoneImage().color ? this.window() : undefined,
       zoom: isReady ? this.stack.getZoom() : undefined,
-      isInverted: this.isInverted, isMirrored: isReady && this.isMirrored(), isCPU: usesCPU(),
-      isKeyImage: this.listener.isKeyImage(frame), readout: this.readout(),
+      isInverted: this.isInverted, isMirrored: isReady && isMirrored(this.stack), isCPU: usesCPU(),
+      isKeyImage: this.listener.isKeyImage(frame), link: this.listener.linkOf(this), readout: this.readout(),
     });
     this.track.place(this.wanted, displaySet.frames.length);
     if (isReady) this.writeGeometry(frame);
@@ -297,7 +308,7 @@ export class ReadingViewport {
     const preset = hasWindow ? undefined : openingPreset(displaySet.modality, displaySet.bodyPart);
     if (preset) this.setWindow({ width: preset.width, center: preset.center });
     this.ownWindow = this.window();
-    if (mirrorsMammogram(displaySet)) this.mirror(true);
+    if (mirrorsMammogram(displaySet)) mirror(this.stack, { flipHorizontal: true });
     this.applyInversion();
     this.meetInTheMiddle();
   }
@@ -317,12 +328,6 @@ export class ReadingViewport {
   /** The reader's inversion on top of the image's own: MONOCHROME1 is shown inverted to begin with. */
   private applyInversion(): void {
     this.stack.setProperties({ invert: this.stack.getCornerstoneImage().invert !== this.isInverted });
-  }
-
-  /** The CPU renderer mirrors by its camera, the GPU renderer by the presentation. */
-  private mirror(flipHorizontal: boolean): void {
-    if (usesCPU()) this.stack.setCamera({ flipHorizontal });
-    else this.stack.setViewPresentation({ flipHorizontal });
   }
 
   private listen(): void {
@@ -426,15 +431,7 @@ export class ReadingViewport {
       .map((pixel) => this.stack.worldToCanvas(pixelToWorld(plane, pixel)) as Point2) as [Point2, Point2, Point2];
     const step = (to: Point2): Point2 => [(to[0] - origin[0]) / 10, (to[1] - origin[1]) / 10];
     this.overlay.letter(edgesOf(lettersAlong(frame.instance.attributes, frame.number), [step(right), step(down)]));
-    const scale = scaleAt(frame.instance.attributes, frame.number, []);
-    const isPlain = this.isCurrent && scale.source !== "region" && scale.rowUnit === "mm" && scale.columnUnit === "mm";
-    const perMillimetre = isPlain ? Math.hypot(...step(down)) / scale.perRow : undefined;
-    this.overlay.scale(perMillimetre, this.host.clientHeight);
-  }
-
-  private isMirrored(): boolean {
-    const { flipHorizontal, flipVertical } = this.stack.getCamera();
-    return !!flipHorizontal !== !!flipVertical;
+    this.overlay.scale(this.pixelsPerMillimetre(), this.host.clientHeight);
   }
 
   private readout(): string | undefined {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { angleAt, nearestIndex, pixelToWorld, worldToPixel, type Plane } from "../src/geometry";
-import { areParallel, matchingSlice, offsetBetween, type Stack } from "../src/linking";
 import { edgesOf, lettersOf, oppositeOf } from "../src/orientation";
 
 const oblong: Plane = { imagePositionPatient: [-100, 20, 5], rowCosines: [0, 1, 0], columnCosines: [0, 0, -1], rowPixelSpacing: 0.5,
@@ -40,33 +39,5 @@ describe("letters at the edges", () => {
 
   test("stay empty where nobody knows", () => {
     expect(edgesOf(["", ""], [[1, 0], [0, 1]])).toEqual({ left: "", right: "", top: "", bottom: "" });
-  });
-});
-
-describe("linked stacks", () => {
-  const stack = (frameOfReference: string, positions: number[], flip = 1): Stack => ({ frameOfReference, normal: [0, 0, flip], along: positions });
-  const current = stack("a", [0, 5, 10, 15]);
-
-  test("of one frame of reference need no offset", () => {
-    expect(offsetBetween(current, 0, stack("a", [2, 12]), 1)).toBe(0);
-  });
-
-  test("of two studies meet where the reader linked them", () => {
-    const prior = stack("b", [100, 102.5, 105, 107.5, 110]);
-    const offset = offsetBetween(current, 1, prior, 1)!;
-    expect(offset).toBe(97.5);
-    expect(matchingSlice(current, 2, prior, offset)).toBe(3);
-  });
-
-  test("scanned from opposite ends still meet", () => {
-    const reversed = stack("b", [-15, -10, -5, 0], -1);
-    const offset = offsetBetween(current, 3, reversed, 0)!;
-    expect(matchingSlice(current, 1, reversed, offset)).toBe(2);
-  });
-
-  test("of different orientation are not linked", () => {
-    const sagittal: Stack = { frameOfReference: "a", normal: [1, 0, 0], along: [0] };
-    expect(areParallel(current, sagittal)).toBe(false);
-    expect(offsetBetween(current, 0, sagittal, 0)).toBeUndefined();
   });
 });

@@ -89,9 +89,9 @@ describe("hanging", () => {
 
   test("places four mammograms with the right breast on the left", () => {
     const sets = displaySetsOf(study(mammogram("L", "MLO"), mammogram("L", "CC"), mammogram("R", "MLO"), mammogram("R", "CC")), "/d");
-    const { layout, displaySets } = hangingFor(sets);
+    const { layout, cells } = hangingFor(sets);
     expect(layout).toBe("2x2");
-    expect(displaySets.map((set) => `${set?.laterality}${set?.view}`)).toEqual(["RCC", "LCC", "RMLO", "LMLO"]);
+    expect(cells.map((cell) => `${cell?.displaySet.laterality}${cell?.displaySet.view}`)).toEqual(["RCC", "LCC", "RMLO", "LMLO"]);
   });
 
   test("mirrors a mammogram whose chest wall would face outward", () => {
@@ -102,14 +102,14 @@ describe("hanging", () => {
 
   test("shows the frontal chest left of the lateral one", () => {
     const radiograph = (view: string) => series("DX", [instance(view)], { "00185101": cs(view) });
-    const { layout, displaySets } = hangingFor(displaySetsOf(study(radiograph("LL"), radiograph("PA")), "/d"));
-    expect([layout, displaySets.map((set) => set?.view)]).toEqual(["1x2", ["PA", "LL"]]);
+    const { layout, cells } = hangingFor(displaySetsOf(study(radiograph("LL"), radiograph("PA")), "/d"));
+    expect([layout, cells.map((cell) => cell?.displaySet.view)]).toEqual(["1x2", ["PA", "LL"]]);
   });
 
   test("does not open with a localizer", () => {
     const sets = displaySetsOf(study(series("CT", [instance("scout")], { "00080008": cs("ORIGINAL", "PRIMARY", "LOCALIZER") }),
       series("CT", [instance("a"), instance("b")])), "/d");
-    expect(hangingFor(sets).displaySets[0]!.frames).toHaveLength(2);
+    expect(hangingFor(sets).cells[0]!.displaySet.frames).toHaveLength(2);
   });
 });
 

@@ -1,4 +1,4 @@
-"""Jobs that send: signed reports into the archive and home, reports of commitments, notifications.
+"""Jobs that send: signed reports and measurements into the archive, reports home, commitments, notifications.
 
 A job may run twice; the objects of a report have the same UIDs and the same bytes every time, so that
 sending an artefact twice is sending it once.
@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from pydicom.dataset import Dataset
 from sqlalchemy import select
@@ -19,9 +20,11 @@ from sqlalchemy.orm import Session
 from dicom_node import availability, commitment, device_test, outgoing
 from dicom_node.contexts import EXPLICIT_LITTLE
 from dicom_node.fitting import Departing, WrittenDataset
+from dicom_node.made_objects import Evidence, as_file
+from dicom_node.measurement_report import Measured, measurement_report
 from dicom_node.own_proposal import plans_for
 from dicom_node.statuses import is_success, is_warning
-from dicom_node.structured_report import Evidence, ReportArtefact, as_file, report_objects
+from dicom_node.structured_report import ReportArtefact, report_objects
 from storage import audit
 from storage.audit import Act
 from storage.database import Database
@@ -35,6 +38,9 @@ from storage.settings import Settings
 from storage.sound import SoundObjects
 from worklist import announcements, device_tests
 from worklist.holdings import HOLDINGS
+from worklist.measurements import ARCHIVE_JOB, Measurement, drawn_in, own_measurements
+from worklist.people import names
+from worklist.policy import read_policy
 from worklist.report_content import content_of
 from worklist.reports import DiagnosticReport, ReportVersion
 from worklist.worker import PermanentFailure
@@ -62,6 +68,7 @@ def handlers(
     sound = SoundObjects(database, objects, HOLDINGS)
     return {
         "archive-report": partial(archive_report, database, sound, settings),
+        ARCHIVE_JOB: partial(archive_measurements, database, sound, settings),
         "deliver-report": partial(deliver_report, database, sound, settings),
         device_tests.JOB: partial(device_test.test, database, settings),
         announcements.JOB: partial(availability.notify, database, settings),
@@ -72,21 +79,74 @@ def handlers(
 def archive_report(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:
     """Keep the report's objects in its own study; they are ours and do not reopen it."""
     travelling = _travelling(database, objects, job)
-    sender = Sender(settings.ae_title, travelling.institution_code)
     for dataset in travelling.objects:
-        whole = as_file(dataset)
-        start = _start_of_dataset(whole)
-        kept = keep_instance(
-            database,
-            objects,
-            header=read_header(whole[start:], EXPLICIT_LITTLE),
-            meta=whole[:start],
-            dataset=io.BytesIO(whole[start:]),
-            sender=sender,
-            origin=Origin.MADE,
+        _keep_made(database, objects, Sender(settings.ae_title, travelling.institution_code), dataset)
+
+
+def archive_measurements(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:
+    """Keep what a reader has measured, as it stands now, in the study that it was measured in."""
+    with database.reading() as session:
+        study = session.get(Study, job.payload["study_pk"])
+        author = str(job.payload["author"])
+        rows = own_measurements(session, study.id, author) if study else []
+        if study is None or not rows:
+            return  # deleted meanwhile
+        measured = _measured(session, study, rows)
+        policy = read_policy(session)
+        at = max(row.changed_at for row in rows).astimezone(ZoneInfo(policy.timezone))
+        dataset = measurement_report(
+            measured,
+            study=_facts(study, study.patient),
+            author=author,
+            author_name=names(session).get(author, author),
+            language=policy.language,
+            institution_name=policy.center_name,
+            at=at,
+            number=sum(row.revision for row in rows),
         )
-        if kept.outcome is Outcome.QUARANTINED:
-            raise PermanentFailure(f"the archive has another object in its place: {kept.reason}")
+        sender = Sender(settings.ae_title, study.institution_code)
+    _keep_made(database, objects, sender, dataset)
+
+
+def _measured(session: Session, study: Study, rows: list[Measurement]) -> list[Measured]:
+    found = session.execute(
+        select(Instance, Series)
+        .join(Series, Series.id == Instance.series_pk)
+        .where(
+            Series.study_pk == study.id,
+            Instance.sop_instance_uid.in_({row.sop_instance_uid for row in rows}),
+        )
+    )
+    places = {instance.sop_instance_uid: (instance, series) for instance, series in found}
+    return [
+        Measured(
+            uid=row.uid,
+            revision=row.revision,
+            drawn=drawn_in(row),
+            evidence=Evidence(instance.sop_class_uid, instance.sop_instance_uid, series.series_instance_uid),
+            modality=series.modality,
+            frames=instance.number_of_frames,
+        )
+        for row in rows
+        if row.sop_instance_uid in places
+        for instance, series in [places[row.sop_instance_uid]]
+    ]
+
+
+def _keep_made(database: Database, objects: SoundObjects, sender: Sender, dataset: Dataset) -> None:
+    whole = as_file(dataset)
+    start = _start_of_dataset(whole)
+    kept = keep_instance(
+        database,
+        objects,
+        header=read_header(whole[start:], EXPLICIT_LITTLE),
+        meta=whole[:start],
+        dataset=io.BytesIO(whole[start:]),
+        sender=sender,
+        origin=Origin.MADE,
+    )
+    if kept.outcome is Outcome.QUARANTINED:
+        raise PermanentFailure(f"the archive has another object in its place: {kept.reason}")
 
 
 def deliver_report(database: Database, objects: SoundObjects, settings: Settings, job: Job) -> None:

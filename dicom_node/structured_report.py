@@ -6,49 +6,34 @@ Pure translators. UIDs are derived from report and version: sending an artefact 
 
 from __future__ import annotations
 
-import io
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import (
-    UID,
-    BasicTextSRStorage,
-    EncapsulatedPDFStorage,
-    ExplicitVRLittleEndian,
-    KeyObjectSelectionDocumentStorage,
-)
+from pydicom.dataset import Dataset
+from pydicom.uid import BasicTextSRStorage, EncapsulatedPDFStorage, KeyObjectSelectionDocumentStorage
 
-from storage.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.made_objects import (
+    Code,
+    Evidence,
+    code,
+    container,
+    evidence_of,
+    hierarchy,
+    item,
+    language_of,
+    made_instance,
+    observer,
+    person_name,
+    reference_to,
+    template,
+)
 from storage.uids import derived_uid
 from worklist.report_content import ReportContent, Signatory
 
-MANUFACTURER = "Reading Center"
-
-# Copied from the study that the report is about. What the study lacks is sent empty: these are Type 2.
-PATIENT_AND_STUDY = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-)
-_TYPE_3 = {"IssuerOfPatientID", "StudyDescription"}
-
-Code = tuple[str, str, str]
 IMAGING_REPORT: Code = ("18748-4", "LN", "Diagnostic Imaging Report")
 TITLES: dict[str, Code] = {"ECG": ("28010-7", "LN", "ECG Report")}
-LANGUAGES: dict[str, Code] = {"zh": ("zh", "RFC5646", "Chinese"), "en": ("en", "RFC5646", "English")}
 SECTIONS: dict[str, tuple[Code, Code]] = {
     "clinical_information": (("121060", "DCM", "History"), ("121060", "DCM", "History")),
     "technique": (
@@ -68,15 +53,6 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 VALUE_TYPES = {f"{_STORAGE}9.": "WAVEFORM", f"{_STORAGE}88.": "COMPOSITE", f"{_STORAGE}104.": "COMPOSITE"}
 OF_INTEREST: Code = ("113000", "DCM", "Of Interest")
 KEY_IMAGES: Code = ("121180", "DCM", "Key Images")
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One instance that the report rests on, with the series that holds it."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +88,13 @@ def encapsulated_pdf(artefact: ReportArtefact) -> Dataset:
     dataset.BurnedInAnnotation = "YES"
     dataset.AcquisitionDateTime = _local(content.performed_at, content, "%Y%m%d%H%M%S")
     dataset.DocumentTitle = _title(content)
-    dataset.ConceptNameCodeSequence = [_code(TITLES.get(content.modality, IMAGING_REPORT))]
+    dataset.ConceptNameCodeSequence = [code(TITLES.get(content.modality, IMAGING_REPORT))]
     dataset.VerificationFlag = "UNVERIFIED" if content.status == "preliminary" else "VERIFIED"
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocument = artefact.pdf + b"\0" * (len(artefact.pdf) % 2)
     dataset.EncapsulatedDocumentLength = len(artefact.pdf)
     if artefact.evidence:
-        dataset.SourceInstanceSequence = [_reference(one) for one in artefact.evidence]
+        dataset.SourceInstanceSequence = [reference_to(one) for one in artefact.evidence]
     return dataset
 
 
@@ -138,14 +114,13 @@ def basic_text_sr(artefact: ReportArtefact) -> Dataset:
     if content.version > 1:
         dataset.PredecessorDocumentsSequence = [_predecessor(artefact)]
     if artefact.evidence:
-        dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(artefact, artefact.evidence)]
+        dataset.CurrentRequestedProcedureEvidenceSequence = [
+            evidence_of(artefact.study["StudyInstanceUID"], artefact.evidence)
+        ]
     dataset.ValueType = "CONTAINER"
     dataset.ContinuityOfContent = "SEPARATE"
-    dataset.ConceptNameCodeSequence = [_code(TITLES.get(content.modality, IMAGING_REPORT))]
-    template = Dataset()
-    template.MappingResource = "DCMR"
-    template.TemplateIdentifier = "2000"
-    dataset.ContentTemplateSequence = [template]
+    dataset.ConceptNameCodeSequence = [code(TITLES.get(content.modality, IMAGING_REPORT))]
+    dataset.ContentTemplateSequence = [template("2000")]
     dataset.ContentSequence = [*_context(content), *_sections(content), *_pictures(artefact)]
     return dataset
 
@@ -157,82 +132,41 @@ def key_object_selection(artefact: ReportArtefact) -> Dataset:
     dataset.SeriesDescription = _title(content)
     dataset.ReferencedPerformedProcedureStepSequence = []
     chosen = list({evidence.sop_instance_uid: evidence for evidence, _ in _key_images(artefact)}.values())
-    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(artefact, chosen)]
+    dataset.CurrentRequestedProcedureEvidenceSequence = [
+        evidence_of(artefact.study["StudyInstanceUID"], chosen)
+    ]
     dataset.ValueType = "CONTAINER"
     dataset.ContinuityOfContent = "SEPARATE"
-    dataset.ConceptNameCodeSequence = [_code(OF_INTEREST)]
-    template = Dataset()
-    template.MappingResource = "DCMR"
-    template.TemplateIdentifier = "2010"
-    dataset.ContentTemplateSequence = [template]
+    dataset.ConceptNameCodeSequence = [code(OF_INTEREST)]
+    dataset.ContentTemplateSequence = [template("2010")]
     captions = [
         f"{number}: {key.caption}" for number, key in enumerate(content.key_images, start=1) if key.caption
     ]
     description: Code = ("113012", "DCM", "Key Object Description")
-    said = [_item("CONTAINS", "TEXT", description, TextValue="\n".join(captions))] if captions else []
-    dataset.ContentSequence = [*_context(content), *said, *(item for _, item in _key_images(artefact))]
+    said = [item("CONTAINS", "TEXT", description, TextValue="\n".join(captions))] if captions else []
+    dataset.ContentSequence = [*_context(content), *said, *(picture for _, picture in _key_images(artefact))]
     return dataset
-
-
-def as_file(dataset: Dataset) -> bytes:
-    """The dataset as a DICOM file (PS3.10)."""
-    written = io.BytesIO()
-    dataset.save_as(written, enforce_file_format=True)
-    return written.getvalue()
 
 
 def _instance(artefact: ReportArtefact, sop_class_uid: str, modality: str, *, series_number: int) -> Dataset:
     """Everything around the content: SOP common, patient, study, series, equipment."""
     content = artefact.content
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.TimezoneOffsetFromUTC = _local(artefact.issued_at, content, "%z")
-    dataset.SOPClassUID = sop_class_uid
-    dataset.SOPInstanceUID = _instance_uid(content, modality, content.version)
-    dataset.InstanceCreationDate = dataset.ContentDate = _local(artefact.issued_at, content, "%Y%m%d")
-    dataset.InstanceCreationTime = dataset.ContentTime = _local(artefact.issued_at, content, "%H%M%S")
-    for keyword in PATIENT_AND_STUDY:
-        value = artefact.study.get(keyword, "")
-        if value or keyword not in _TYPE_3:
-            setattr(dataset, keyword, value)
-    dataset.Modality = modality
-    dataset.SeriesInstanceUID = _series_uid(content, modality)
-    dataset.SeriesNumber = series_number
-    dataset.InstanceNumber = content.version
-    dataset.SeriesDate, dataset.SeriesTime = dataset.ContentDate, dataset.ContentTime
-    dataset.Manufacturer = MANUFACTURER
-    dataset.InstitutionName = content.center_name[:64]
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    dataset.file_meta = meta
-    return dataset
+    return made_instance(
+        sop_class_uid,
+        artefact.study,
+        modality=modality,
+        sop_instance_uid=_instance_uid(content, modality, content.version),
+        series_instance_uid=_series_uid(content, modality),
+        series_number=series_number,
+        instance_number=content.version,
+        at=artefact.issued_at.astimezone(ZoneInfo(content.timezone)),
+        institution_name=content.center_name,
+    )
 
 
 def _context(content: ReportContent) -> list[Dataset]:
     """TID 2000 rows 2 and 3: the language, and who observed."""
-    language = LANGUAGES["zh" if content.language.startswith("zh") else "en"]
-    person: Code = ("121006", "DCM", "Person")
-    return [
-        _item(
-            "HAS CONCEPT MOD",
-            "CODE",
-            ("121049", "DCM", "Language of Content Item and Descendants"),
-            ConceptCodeSequence=[_code(language)],
-        ),
-        _item(
-            "HAS OBS CONTEXT", "CODE", ("121005", "DCM", "Observer Type"), ConceptCodeSequence=[_code(person)]
-        ),
-        _item(
-            "HAS OBS CONTEXT",
-            "PNAME",
-            ("121008", "DCM", "Person Observer Name"),
-            PersonName=_person_name(content.author.name),
-        ),
-    ]
+    return [language_of(content.language), *observer(content.author.name)]
 
 
 def _sections(content: ReportContent) -> Iterable[Dataset]:
@@ -245,15 +179,15 @@ def _sections(content: ReportContent) -> Iterable[Dataset]:
             texts.append(f"{content.critical.category}: {content.critical.statement}")
         if attribute == "impression":
             texts += [f"{addendum.text} ({addendum.author.name})" for addendum in content.addenda]
-        items = [_item("CONTAINS", "TEXT", concept, TextValue=text) for text in texts if text.strip()]
+        items = [item("CONTAINS", "TEXT", concept, TextValue=text) for text in texts if text.strip()]
         if items:
-            yield _container(heading, items)
+            yield container(heading, items)
 
 
 def _pictures(artefact: ReportArtefact) -> Iterable[Dataset]:
-    items = [item for _, item in _key_images(artefact)]
+    items = [picture for _, picture in _key_images(artefact)]
     if items:
-        yield _container(KEY_IMAGES, items)
+        yield container(KEY_IMAGES, items)
 
 
 def _key_images(artefact: ReportArtefact) -> Iterable[tuple[Evidence, Dataset]]:
@@ -262,11 +196,11 @@ def _key_images(artefact: ReportArtefact) -> Iterable[tuple[Evidence, Dataset]]:
     for key in artefact.content.key_images:
         if key.sop_instance_uid in known:
             evidence = known[key.sop_instance_uid]
-            reference = _reference(evidence)
+            reference = reference_to(evidence)
             if key.frame > 1:
                 reference.ReferencedFrameNumber = key.frame
             value_type = _value_type(evidence.sop_class_uid)
-            yield evidence, _item("CONTAINS", value_type, None, ReferencedSOPSequence=[reference])
+            yield evidence, item("CONTAINS", value_type, None, ReferencedSOPSequence=[reference])
 
 
 def _value_type(sop_class_uid: str) -> str:
@@ -277,7 +211,7 @@ def _value_type(sop_class_uid: str) -> str:
 def _verifier(artefact: ReportArtefact, person: Signatory) -> Dataset:
     content = artefact.content
     observer = Dataset()
-    observer.VerifyingObserverName = _person_name(person.name)
+    observer.VerifyingObserverName = person_name(person.name)
     observer.VerifyingOrganization = (person.institution_name or content.center_name)[:64]
     observer.VerificationDateTime = _local(person.signed_at or artefact.issued_at, content, "%Y%m%d%H%M%S")
     observer.VerifyingObserverIdentificationCodeSequence = []
@@ -289,60 +223,7 @@ def _predecessor(artefact: ReportArtefact) -> Dataset:
     earlier = Dataset()
     earlier.ReferencedSOPClassUID = BasicTextSRStorage
     earlier.ReferencedSOPInstanceUID = _instance_uid(content, "SR", content.version - 1)
-    return _nested(artefact.study["StudyInstanceUID"], {_series_uid(content, "SR"): [earlier]})
-
-
-def _evidence(artefact: ReportArtefact, evidence: Iterable[Evidence]) -> Dataset:
-    series: dict[str, list[Dataset]] = defaultdict(list)
-    for one in evidence:
-        series[one.series_instance_uid].append(_reference(one))
-    return _nested(artefact.study["StudyInstanceUID"], series)
-
-
-def _nested(study_instance_uid: str, series: Mapping[str, list[Dataset]]) -> Dataset:
-    """The hierarchical SOP instance reference macro (PS3.3 C.17.2.1)."""
-    study = Dataset()
-    study.StudyInstanceUID = study_instance_uid
-    study.ReferencedSeriesSequence = []
-    for series_instance_uid, references in series.items():
-        one = Dataset()
-        one.SeriesInstanceUID = series_instance_uid
-        one.ReferencedSOPSequence = references
-        study.ReferencedSeriesSequence.append(one)
-    return study
-
-
-def _reference(evidence: Evidence) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = evidence.sop_class_uid
-    reference.ReferencedSOPInstanceUID = evidence.sop_instance_uid
-    return reference
-
-
-def _container(heading: Code, items: list[Dataset]) -> Dataset:
-    return _item("CONTAINS", "CONTAINER", heading, ContinuityOfContent="SEPARATE", ContentSequence=items)
-
-
-def _item(relationship: str, value_type: str, concept: Code | None, **values: object) -> Dataset:
-    item = Dataset()
-    item.RelationshipType = relationship
-    item.ValueType = value_type
-    if concept is not None:
-        item.ConceptNameCodeSequence = [_code(concept)]
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return item
-
-
-def _code(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code
-    return item
-
-
-def _person_name(name: str) -> str:
-    """Han characters belong into the ideographic group; who has no other name leaves the first one empty."""
-    return name if name.isascii() else f"={name}"
+    return hierarchy(artefact.study["StudyInstanceUID"], {_series_uid(content, "SR"): [earlier]})
 
 
 def _title(content: ReportContent) -> str:

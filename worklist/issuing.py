@@ -23,6 +23,7 @@ from storage.corrections import mark_of
 from storage.imaging import Instance, Origin, Patient, Series, Study
 from storage.institutions import Institution
 from worklist import reading_tasks
+from worklist.measurements import archive_measurements
 from worklist.orders import OrderState, move_order, shown_name
 from worklist.people import Practitioner, Role, Who, may_read, must_have, who
 from worklist.policy import read_policy
@@ -203,6 +204,8 @@ def issue(
     ):
         move_order(session, order, "report", by=by.actor, now=now, report=report.id, version=prepared.version)
     _send_home(session, report, version)
+    if prepared.verb == "sign":
+        archive_measurements(session, report.study, by.username)
     audit.record(
         session,
         Act.REPORT,

@@ -17,10 +17,11 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from storage import audit
+from storage import audit, jobs
 from storage.audit import Act
 from storage.database import Base, Json
 from storage.imaging import Instance, Series, Study
+from storage.uids import derived_uid
 from worklist.people import Role, Who, must_have
 from worklist.problems import LostRace, Missing, Refused, Unacceptable
 
@@ -49,6 +50,7 @@ POINTS = {
     Kind.PROBE: (1, 1),
 }
 MOST_PER_STUDY = 1000
+ARCHIVE_JOB = "archive-measurements"
 
 
 class Calibration(StrEnum):
@@ -88,7 +90,11 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One measurement as drawn: `points` are [column, row] of the frame, 0 at the first pixel's centre."""
+    """One measurement as drawn: `points` are [column, row] of the frame, 0 at the first pixel's centre.
+
+    A rectangle: a corner, its neighbours in the row and in the column, the opposite one. An ellipse: the ends
+    of one axis, then of the other. Two diameters: the longer first.
+    """
 
     kind: str
     sop_instance_uid: str
@@ -170,6 +176,53 @@ def discard_measurement(
     row.revision, row.changed_at, row.discarded_at = seen + 1, now, now
     _tell(session, study, row, "discard-measurement", by, now)
     return row
+
+
+def own_measurements(session: Session, study_pk: int, author: str) -> list[Measurement]:
+    """What one author's measurements of a study are now, the oldest first."""
+    return list(
+        session.scalars(
+            select(Measurement)
+            .where(
+                Measurement.study_pk == study_pk,
+                Measurement.author == author,
+                Measurement.discarded_at.is_(None),
+            )
+            .order_by(Measurement.id)
+        )
+    )
+
+
+def drawn_in(row: Measurement) -> Drawn:
+    return Drawn(
+        kind=row.kind,
+        sop_instance_uid=row.sop_instance_uid,
+        frame=row.frame,
+        points=row.points,
+        calibration=row.calibration,
+        figures=[Figure(**figure) for figure in row.figures],
+    )
+
+
+def export_measurements(session: Session, study: Study, *, by: Who, now: datetime) -> int:
+    """Have the author's measurements kept in the study as a DICOM object; how many they are."""
+    must_have(by, Role.READER, Role.REVIEWER)
+    count = archive_measurements(session, study, by.username)
+    if not count:
+        raise Unacceptable("you have not measured anything in this study")
+    subject = f"study:{study.study_instance_uid}"
+    audit.record(session, Act.EXPORT, "export-measurements", subject, by=by.actor, at=now, found=count)
+    return count
+
+
+def archive_measurements(session: Session, study: Study, author: str) -> int:
+    """The job that makes the object, in this transaction; the same measurements are archived once."""
+    rows = own_measurements(session, study.id, author)
+    if rows:
+        state = derived_uid(*(f"{row.uid}/{row.revision}" for row in rows))
+        key = f"{study.study_instance_uid}/{author}/{state}"
+        jobs.enqueue(session, ARCHIVE_JOB, key, {"study_pk": study.id, "author": author})
+    return len(rows)
 
 
 def _begin(session: Session, study: Study, uid: str, drawn: Drawn, by: Who, now: datetime) -> Measurement:

@@ -72,6 +72,10 @@ class Discarded(Answer):
     revision: int
 
 
+class Exported(Answer):
+    measurements: int
+
+
 @router.get("")
 def list_measurements(
     study_instance_uid: UidKey,
@@ -125,6 +129,15 @@ def discard_measurement(
     study = find_study(session, who, study_instance_uid, now)
     row = measurements.discard_measurement(session, study, uid, seen=revision, by=who, now=now)
     return Discarded(uid=row.uid, revision=row.revision)
+
+
+@router.post("/export", status_code=202)
+def export_measurements(
+    study_instance_uid: UidKey, who: CurrentPractitioner, session: OpenSession, now: Now
+) -> Exported:
+    """The caller's measurements become an object of the study (SR, TID 1500); the same ones only once."""
+    study = find_study(session, who, study_instance_uid, now)
+    return Exported(measurements=measurements.export_measurements(session, study, by=who, now=now))
 
 
 def _seen(row: Measurement, who: Who, people: dict[str, str]) -> MeasurementSeen:

@@ -9,10 +9,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, TwelveLeadECGWaveformStorage
 
+from dicom_node.made_objects import Evidence, as_file
 from dicom_node.structured_report import (
-    Evidence,
     ReportArtefact,
-    as_file,
     basic_text_sr,
     encapsulated_pdf,
     key_object_selection,

@@ -221,6 +221,29 @@ def test_while_the_line_is_down_the_page_says_so_and_keeps_trying(room: Room) ->
     expect(page.locator(".viewer-late")).to_be_empty()
 
 
+def test_one_key_makes_a_dicom_object_of_what_was_measured(room: Room) -> None:
+    exam, _ = room.an_exam()
+    _, page = room.at(exam)
+    page.locator("#viewer .viewport.is-active").focus()
+    page.keyboard.press("Shift+X")
+    expect(page.locator(".viewer-toast")).to_contain_text("没有测量")
+    pick(page, "长度")
+    drag(page, (20, 30), (80, 30))
+    kept(page, exam)
+    page.locator("#viewer .viewport.is-active").focus()
+
+    page.keyboard.press("Shift+X")
+
+    expect(page.locator(".viewer-toast")).to_contain_text("1 个测量")
+    address = f"/api/studies/{exam.study_instance_uid}"
+    ask = "address => fetch(address).then((answer) => answer.json()).then((said) => said.series)"
+    deadline = time.monotonic() + 20
+    while not (made := [one for one in page.evaluate(ask, address) if one["is_made_here"]]):
+        assert time.monotonic() < deadline, "the worker has not made it"
+        time.sleep(0.2)
+    assert [one["modality"] for one in made] == ["SR"]
+
+
 def test_without_any_spacing_a_length_is_in_pixels(room: Room) -> None:
     exam, _ = room.an_exam(PixelSpacing=None)
     _, page = room.at(exam)

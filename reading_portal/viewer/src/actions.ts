@@ -51,6 +51,7 @@ export const ACTIONS = {
   tool_probe: act("group_measuring", "tool_probe", "P", "probe"),
   undo: act("group_measuring", "action_undo", "Ctrl+Z", "undo"),
   redo: act("group_measuring", "action_redo", "Ctrl+Y Ctrl+Shift+Z", "redo"),
+  export_measurements: act("group_measuring", "action_export_measurements", "Shift+X"),
   delete_measurement: act("group_measuring", "action_delete", "Delete", "bin"),
 
   preset_1: preset(1),

@@ -29,6 +29,7 @@ export function commandsFor(viewer: Viewer, tools: ToolBox, { section, help, lay
     cine: () => viewer.cine.toggle(grid.active),
     cine_faster: () => viewer.changeCineSpeed(1.25), cine_slower: () => viewer.changeCineSpeed(0.8),
     undo: () => viewer.measurements.undo(), redo: () => viewer.measurements.redo(),
+    export_measurements: () => void viewer.measurements.exportOwn(viewer.grid.active),
     delete_measurement: () => viewer.measurements.discard(),
     invert: () => grid.active.invert(),
     rotate: () => grid.active.rotate(90), rotate_back: () => grid.active.rotate(-90),

@@ -44,8 +44,8 @@ const READERS: Record<Kind, (read: Read) => Figure[]> = {
   },
   bidirectional: ({ points: [a, b, c, d], scale }) => {
     if (!isIsotropic(scale)) return [];
-    const [long, short] = [lengthOf(scale, a!, b!), lengthOf(scale, c!, d!)].sort((one, other) => other - one);
-    return [{ quantity: "long_axis", value: long!, unit: scale.columnUnit }, { quantity: "short_axis", value: short!, unit: scale.columnUnit }];
+    const [long, short] = [lengthOf(scale, a!, b!), lengthOf(scale, c!, d!)].sort((one, other) => other - one) as [number, number];
+    return [{ quantity: "long_axis", value: long, unit: scale.columnUnit }, { quantity: "short_axis", value: short, unit: scale.columnUnit }];
   },
   // Cornerstone's handles: the first corner, its neighbour in the row, its neighbour in the column, the opposite one.
   rectangle: ({ ground, points: [a, b, c], scale }) => [
@@ -69,6 +69,14 @@ export function read(kind: Kind, points: Point2[], ground: Ground): Reading | un
   if (points.length < LEAST[kind]) return undefined;
   const scale = scaleAt(ground.attributes, ground.frame, points);
   return { calibration: scale.source, figures: READERS[kind]({ ground, points, scale }) };
+}
+
+/** The points as they are kept: of two diameters the longer first. */
+export function ordered(kind: Kind, points: Point2[], ground: Ground): Point2[] {
+  const [a, b, c, d] = points;
+  if (kind !== "bidirectional" || !a || !b || !c || !d) return points;
+  const scale = scaleAt(ground.attributes, ground.frame, points);
+  return lengthOf(scale, c, d) > lengthOf(scale, a, b) ? [c, d, a, b] : points;
 }
 
 function line(quantity: Quantity, scale: Scale, a: Point2, b: Point2): Figure[] {

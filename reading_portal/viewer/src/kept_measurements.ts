@@ -119,6 +119,19 @@ export class KeptMeasurements {
     this.render();
   }
 
+  /** The reader's measurements become a DICOM object of the study that this viewport shows. */
+  async exportOwn(viewport: ReadingViewport): Promise<void> {
+    const study = viewport.displaySet?.studyInstanceUID;
+    const has = [...this.items.values()].some((item) => item.studyInstanceUID === study && !item.author && item.drawn);
+    if (!study || !has) return this.say(word("measurements_none"));
+    try {
+      const { measurements } = await answered<{ measurements: number }>(sendJson("POST", `${urlOf(study)}/export`, undefined, this.csrf));
+      this.say(word("measurements_exported", measurements));
+    } catch (error) {
+      this.say(word("measurements_refused", error instanceof Refused ? error.message : "–"));
+    }
+  }
+
   // -- from the screen -------------------------------------------------------------------------------------------
 
   private rest(uid: string): void {
@@ -302,7 +315,7 @@ function drawnOf(annotation: Types.Annotation): Drawn | undefined {
   const points = thinned(pixelsOf(annotation.data as Annotated, imageId));
   const reading = kind && points && readingAt(kind, points, imageId);
   if (!kind || !known || !points || !reading) return undefined;
-  return { kind, sop_instance_uid: known.frame.instance.sopInstanceUID, frame: known.frame.number, points, ...reading };
+  return { kind, sop_instance_uid: known.frame.instance.sopInstanceUID, frame: known.frame.number, ...reading };
 }
 
 /** Thousandths of a pixel are beyond every eye, as are more points than these; what is kept is what is read. */

@@ -3,7 +3,7 @@ import { cache, metaData, type Types } from "@cornerstonejs/core";
 import { TAG, text, type Attributes } from "./attributes";
 import type { Frame } from "./display_sets";
 import { calibrationText, figureText, linesOf, valueText } from "./figure_words";
-import { read, type Ground, type Kind, type Reading } from "./figures";
+import { ordered, read, type Ground, type Kind, type Reading } from "./figures";
 import { pixelToWorld, worldToPixel, type Plane, type Point2 } from "./geometry";
 import { valueAt } from "./pixels";
 
@@ -47,9 +47,10 @@ export function linesFor(kind: Kind): (data: Annotated, targetId: string | strin
   };
 }
 
-export function readingAt(kind: Kind, points: Point2[], imageId: string): Reading | undefined {
+export function readingAt(kind: Kind, points: Point2[], imageId: string): (Reading & { points: Point2[] }) | undefined {
   const ground = groundOf(imageId);
-  return ground && read(kind, points, ground);
+  const reading = ground && read(kind, points, ground);
+  return reading && { ...reading, points: ordered(kind, points, ground) };
 }
 
 /** Not Cornerstone's worldToImageCoords: that divides rows by the column spacing and fails on oblong pixels. */

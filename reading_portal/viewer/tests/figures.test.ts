@@ -1,7 +1,7 @@
 import type { Types } from "@cornerstonejs/core";
 import { describe, expect, test } from "vitest";
 import { linesOf } from "../src/figure_words";
-import { read, type Ground, type Quantity, type Reading } from "../src/figures";
+import { ordered, read, type Ground, type Quantity, type Reading } from "../src/figures";
 import { History } from "../src/history";
 import { speak } from "../src/words";
 import { CT, DX, cs, ds } from "./dicom_json";
@@ -27,6 +27,7 @@ describe("on oblong pixels", () => {
   test("of two diameters the longer is the long one, whichever was drawn first", () => {
     const drawn = read("bidirectional", [[0, 0], [0, 6], [0, 3], [4, 3]], ground());
     expect([value(drawn, "long_axis"), value(drawn, "short_axis")]).toEqual([8, 3]);
+    expect(ordered("bidirectional", [[0, 0], [0, 6], [0, 3], [4, 3]], ground())).toEqual([[0, 3], [4, 3], [0, 0], [0, 6]]);
   });
 });
 

@@ -160,8 +160,9 @@ SECURITY = """\
 ## 7. Extensions, specialisations, privatisations
 
 No private attributes are added; the bytes of a sender are never changed. Objects that the centre makes:
-Encapsulated PDF, Basic Text SR and Key Object Selection of a signed report. Private and unknown SOP classes
-and transfer syntaxes: as configured (4)."""
+Encapsulated PDF, Basic Text SR and Key Object Selection of a signed report; Comprehensive SR of what a reader
+measured (TID 1500; who calibrated a figure is a code of ours, 99READINGCENTER). Private and unknown SOP
+classes and transfer syntaxes: as configured (4)."""
 
 
 def statement(settings: Settings | None = None) -> str:

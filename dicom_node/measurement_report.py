@@ -55,6 +55,7 @@ DERIVATIONS: dict[str, Code] = {
 }
 PIXEL_VALUE: Code = ("pixel-value", OURS, "Pixel value")
 ATTENUATION: Code = ("112031", "DCM", "Attenuation Coefficient")
+UPTAKE: Code = ("126401", "DCM", "SUVbw")
 MR_SIGNAL: Code = ("110852", "DCM", "MR signal intensity")
 UNITS: dict[str, Code] = {
     "mm": ("mm", "UCUM", "mm"),
@@ -63,6 +64,7 @@ UNITS: dict[str, Code] = {
     "px²": ("{pixels}", "UCUM", "pixels"),
     "°": ("deg", "UCUM", "degrees"),
     "HU": ("[hnsf'U]", "UCUM", "Hounsfield unit"),
+    "SUVbw": ("g/ml{SUVbw}", "UCUM", "Standardized Uptake Value body weight"),
     "ms": ("ms", "UCUM", "milliseconds"),
     "Hz": ("Hz", "UCUM", "Hertz"),
     "cm/s": ("cm/s", "UCUM", "centimeter per second"),
@@ -228,8 +230,9 @@ def _figure(one: Measured, quantity: str, value: float, unit: str) -> Dataset:
 
 
 def _pixel_concept(modality: str, unit: str) -> Code:
-    if unit == "HU":
-        return ATTENUATION
+    named = {"HU": ATTENUATION, "SUVbw": UPTAKE}
+    if unit in named:
+        return named[unit]
     return MR_SIGNAL if modality == "MR" else PIXEL_VALUE
 
 

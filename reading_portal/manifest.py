@@ -21,7 +21,7 @@ from worklist.orders import shown_name
 
 # Who the patient is stands once at the top; private elements and histories of equipment draw nothing.
 LEFT_OUT_GROUPS = ("0010", "0032", "0038", "0040", "0400", "2100", "FFFA", "FFFC")
-KEPT = {"00101010", "00400318", "00409096", "00400555"}
+KEPT = {"00101010", "00101030", "00400318", "00409096", "00400555"}
 
 
 Found = list[tuple[StoredInstance, Attributes]]

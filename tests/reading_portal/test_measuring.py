@@ -32,19 +32,25 @@ class Room:
     browser: Browser
     pair: Pair
 
-    def an_exam(self, **attributes: Any) -> tuple[builders.Exam, Dataset]:
-        """Real pixels in 0.8 mm rows and 0.5 mm columns, or with other attributes; None removes one."""
+    def an_exam(
+        self, *, second: dict[str, Any] | None = None, **attributes: Any
+    ) -> tuple[builders.Exam, Dataset]:
+        """Real pixels in 0.8 mm rows and 0.5 mm columns, or with other attributes; None removes one. Answers
+        the slice, or that of the `second` series."""
         database, objects = self.pair.database, self.pair.objects
         order = builders.an_order(database)
-        dataset = builders.a_dataset(
-            study_instance_uid=order.study_instance_uid, accession_number=order.accession_number
-        )
-        for keyword, value in ({"PixelSpacing": [ROW_SPACING, COLUMN_SPACING]} | attributes).items():
-            if value is None:
-                delattr(dataset, keyword)
-            else:
-                setattr(dataset, keyword, value)
-        builders.keep(database, objects, dataset)
+        for more in (attributes, second):
+            if more is None:
+                continue
+            dataset = builders.a_dataset(
+                study_instance_uid=order.study_instance_uid, accession_number=order.accession_number
+            )
+            for keyword, value in ({"PixelSpacing": [ROW_SPACING, COLUMN_SPACING]} | more).items():
+                if value is None:
+                    delattr(dataset, keyword)
+                else:
+                    setattr(dataset, keyword, value)
+            builders.keep(database, objects, dataset)
         task = builders.settle_exam(database, order.study_instance_uid)
         uids = (str(dataset.SOPInstanceUID),)
         return builders.Exam(order.study_instance_uid, order.id, order.accession_number, uids, task), dataset
@@ -358,6 +364,46 @@ def mask_of(one: dict[str, Any], shape: tuple[int, ...]) -> tuple[numpy.ndarray,
             inside ^= crosses & (columns < (x2 - x1) * (rows - y1) / (y2 - y1) + x1)
     area = abs(numpy.dot(x, numpy.roll(y, -1)) - numpy.dot(y, numpy.roll(x, -1))) / 2
     return inside, float(area * COLUMN_SPACING * ROW_SPACING)
+
+
+def test_the_mean_of_a_pet_is_its_uptake_by_body_weight(room: Room) -> None:
+    given = Dataset()
+    given.RadionuclideTotalDose, given.RadionuclideHalfLife = "370000000", "6586.2"
+    given.RadiopharmaceuticalStartTime = "090000"
+    pet = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128",
+        "Modality": "PT",
+        "SeriesNumber": "2",
+        "Units": "BQML",
+        "CorrectedImage": ["DECY", "ATTN"],
+        "DecayCorrection": "START",
+        "PatientWeight": "70",
+        "SeriesDate": "20261128",
+        "SeriesTime": "100000",
+        "AcquisitionDate": "20261128",
+        "AcquisitionTime": "100100",
+        "RadiopharmaceuticalInformationSequence": [given],
+        "RescaleIntercept": "0",
+        "RescaleSlope": "12.5",
+    }
+    exam, dataset = room.an_exam(second=pet)
+    activity = dataset.pixel_array * 12.5
+    _, page = room.at(exam)
+    page.locator("#viewer .viewport.is-active").focus()
+    page.keyboard.press("]")
+    until(page, f"window.readingViewer.slice().sop_instance_uid === '{dataset.SOPInstanceUID}'")
+    until(page, "window.readingViewer.value(64, 64) !== undefined")
+
+    pick(page, "矩形 ROI")
+    drag(page, (40.3, 44.4), (71.8, 82.6))
+
+    (one,) = kept(page, exam)
+    inside, _ = mask_of(one, activity.shape)
+    uptake = activity[inside] * 70_000 / (370e6 * 2 ** (-3600 / 6586.2))
+    assert {figure["unit"] for figure in one["figures"]} == {"mm²", "SUVbw"}
+    assert figures(one)["mean"] == pytest.approx(uptake.mean(), rel=1e-6)
+    assert figures(one)["deviation"] == pytest.approx(uptake.std(), rel=1e-6)
+    assert lines(page)[0][1] == f"均值 {uptake.mean():.2f} SUVbw"
 
 
 def test_the_value_at_a_point_is_the_files_hounsfield_unit(room: Room) -> None:

@@ -1,6 +1,6 @@
 /** Cornerstone, started once, with the settings that this portal needs. */
 import { Enums, RenderingEngine, cache, getShouldUseCPURendering, imageLoadPoolManager, imageRetrievalPoolManager, init as initCore,
-  utilities } from "@cornerstonejs/core";
+  metaData, utilities } from "@cornerstonejs/core";
 import { init as initLoader } from "@cornerstonejs/dicom-image-loader";
 import { init as initTools } from "@cornerstonejs/tools";
 import { MULTIPART, SINGLE_PART } from "./frame_types";
@@ -19,6 +19,7 @@ export function startCornerstone(): RenderingEngine {
     // from a single part it would try to decode half a frame.
     beforeSend: async (xhr: XMLHttpRequest | null) => ({ Accept: xhr ? SINGLE_PART : MULTIPART }),
   });
+  metaData.addProvider(activityStaysActivity, 100_000);
   cache.setMaxCacheSize(cacheBytes());
   const { Interaction, Prefetch, Thumbnail } = Enums.RequestType;
   for (const pool of [imageLoadPoolManager, imageRetrievalPoolManager]) {
@@ -27,6 +28,16 @@ export function startCornerstone(): RenderingEngine {
     pool.setMaxSimultaneousRequests(Thumbnail, 2);
   }
   return new RenderingEngine(ENGINE);
+}
+
+/**
+ * Cornerstone multiplies the pixels of a PET by an SUV factor of its own while the header's window and units stay in
+ * Bq/ml: every figure would be another quantity. The pixels stay what the file says; suv.ts says the uptake.
+ */
+function activityStaysActivity(type: string, imageId: string): object | undefined {
+  if (type !== "scalingModule") return undefined;
+  const { modality } = (metaData.get("generalSeriesModule", imageId) ?? {}) as { modality?: string };
+  return modality === "PT" ? {} : undefined;
 }
 
 /** A browser without WebGL falls back by itself; this is for drivers that lie. */

@@ -8,7 +8,7 @@ export function linesOf({ figures }: Reading): string[] {
   for (const figure of figures) {
     if (figure.quantity === "max") continue;
     const most = has.get("max");
-    lines.push(figure.quantity === "min" && most ? `${word("range")} ${rounded(figure.value)} … ${rounded(most.value)}` : FORMS[figure.quantity](figure));
+    lines.push(figure.quantity === "min" && most ? `${word("range")} ${digits(figure)} … ${digits(most)}` : FORMS[figure.quantity](figure));
   }
   return lines.map((line) => line.trim());
 }
@@ -17,9 +17,12 @@ export function valueText(value: number | number[], unit: string): string {
   return Array.isArray(value) ? `RGB ${value.join(" ")}` : `${rounded(value)} ${unit}`.trim();
 }
 
-const tenths = ({ value, unit }: Figure): string => `${value.toFixed(1)} ${unit}`;
+const tenths = (figure: Figure): string => `${figure.value.toFixed(figure.unit === "SUVbw" ? 2 : 1)} ${figure.unit}`;
+/** Without its unit: whole pixel values as they are, an uptake to the hundredth. */
+const digits = ({ quantity, value, unit }: Figure): string =>
+  (unit === "SUVbw" ? value.toFixed(2) : quantity === "deviation" ? value.toFixed(1) : rounded(value));
 const named = (name: WordKey) => (figure: Figure): string => `${word(name)} ${tenths(figure)}`;
-const plain = ({ value, unit }: Figure): string => valueText(value, unit);
+const plain = (figure: Figure): string => `${digits(figure)} ${figure.unit}`.trim();
 const FORMS: Record<Quantity, (figure: Figure) => string> = {
   length: tenths,
   long_axis: named("long_axis"),
@@ -29,7 +32,7 @@ const FORMS: Record<Quantity, (figure: Figure) => string> = {
   angle: ({ value, unit }) => `${value.toFixed(1)}${unit}`,
   area: named("area"),
   mean: named("mean"),
-  deviation: ({ value }) => `${word("deviation")} ${value.toFixed(1)}`,
+  deviation: (figure) => `${word("deviation")} ${digits(figure)}`,
   min: plain,
   max: plain,
   value: plain,

@@ -4,6 +4,7 @@ import type { Attributes } from "./attributes";
 import { isIsotropic, lengthOf, scaleAt, type CalibrationSource, type Scale } from "./calibration";
 import { angleAt, angleBetween, areaOf, type Point2 } from "./geometry";
 import { ellipse, polygon, rectangle, statistics, valueAt, type Shape } from "./pixels";
+import { suvFactor } from "./suv";
 
 export type Kind = "length" | "angle" | "cobb" | "bidirectional" | "rectangle" | "ellipse" | "freehand" | "probe";
 export type Quantity = "length" | "long_axis" | "short_axis" | "across" | "down" | "angle" | "area" | "mean" | "deviation" | "min" | "max" | "value";
@@ -58,7 +59,7 @@ const READERS: Record<Kind, (read: Read) => Figure[]> = {
     ...area(scale, areaOf(points.map((point) => scaled(scale, point)))), ...inside(ground, polygon(points))],
   probe: ({ ground, points: [point] }) => {
     const value = ground.image && valueAt(ground.image, point!);
-    return typeof value === "number" ? [{ quantity: "value", value, unit: ground.unit }] : [];
+    return typeof value === "number" ? [inUptake(ground, { quantity: "value", value, unit: ground.unit })] : [];
   },
 };
 
@@ -94,9 +95,16 @@ function area(scale: Scale, value: number): Figure[] {
   return isIsotropic(scale) ? [{ quantity: "area", value, unit: `${scale.columnUnit}²` }] : [];
 }
 
-function inside({ image, unit }: Ground, shape: Shape): Figure[] {
-  const found = image && statistics(image, shape);
-  return found ? (["mean", "deviation", "min", "max"] as const).map((quantity) => ({ quantity, value: found[quantity], unit })) : [];
+function inside(ground: Ground, shape: Shape): Figure[] {
+  const found = ground.image && statistics(ground.image, shape);
+  return found ? (["mean", "deviation", "min", "max"] as const).map((quantity) =>
+    inUptake(ground, { quantity, value: found[quantity], unit: ground.unit })) : [];
+}
+
+/** A PET's activity as SUV, wherever that is beyond doubt. */
+function inUptake({ attributes }: Ground, figure: Figure): Figure {
+  const factor = suvFactor(attributes);
+  return factor === undefined ? figure : { ...figure, value: figure.value * factor, unit: "SUVbw" };
 }
 
 const scaled = (scale: Scale, [column, row]: Point2): Point2 => [column * scale.perColumn, row * scale.perRow];

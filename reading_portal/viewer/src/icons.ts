@@ -14,6 +14,7 @@ export const ICONS = {
   bidirectional: draw('<path d="M4 20L20 4M8 8l8 8M4 16v4h4M16 4h4v4"/>'),
   rectangle: draw('<rect x="3" y="6" width="18" height="12"/><circle cx="12" cy="12" r=".8" fill="currentColor"/>'),
   freehand: draw('<path d="M5 15c-3-4 1-10 6-9s4 3 7 3 4 5 1 8-5 0-8 2-4 0-6-4z"/>'),
+  more: draw('<circle cx="6" cy="12" r="1.300" fill="currentColor"/><circle cx="12" cy="12" r="1.300" fill="currentColor"/><circle cx="18" cy="12" r="1.300" fill="currentColor"/>'),
   undo: draw('<path d="M4 9h10a5.500 5.500 0 0 1 0 11H8M4 9l4.500-4.500M4 9l4.500 4.500"/>'),
   redo: draw('<path d="M20 9H10a5.500 5.500 0 0 0 0 11h6M20 9l-4.500-4.500M20 9l-4.500 4.500"/>'),
   ellipse: draw('<ellipse cx="12" cy="12" rx="9" ry="6"/><circle cx="12" cy="12" r=".8" fill="currentColor"/>'),

@@ -159,6 +159,7 @@ const WORDS = {
   volume_incomplete: ["缺少 {0} 层：黑色处没有图像", "{0} slices are missing: black is no picture there"],
   action_help: ["快捷键", "Shortcuts"],
   action_delete: ["删除测量", "Delete measurement"],
+  more_tools: ["更多工具", "More tools"],
   action_undo: ["撤销测量", "Undo measurement"],
   action_redo: ["重做测量", "Redo measurement"],
   action_export_measurements: ["将我的测量存为 DICOM SR", "Keep my measurements as DICOM SR"],

@@ -64,6 +64,7 @@ class MeasurementSeen(Answer):
 
 class Measurements(Answer):
     items: list[MeasurementSeen]
+    keeps: Annotated[bool, Field(description="whether what the caller measures is kept")]
     next_cursor: None = None
 
 
@@ -84,13 +85,15 @@ def list_measurements(
     database: TheDatabase,
     now: Now,
 ) -> Measurements:
-    """Everybody's measurements of the study, the oldest first; for readers and reviewers, as drafts are."""
+    """Everybody's measurements of the study, the oldest first; none for who does not read, as with drafts."""
     study = find_study(session, who, study_instance_uid, now)
     rows = measurements.measurements_of(session, study, by=who)
     people = names(session)
     if rows:
         note_view(database, who, study_instance_uid, now=now)
-    return Measurements(items=[_seen(row, who, people) for row in rows])
+    return Measurements(
+        items=[_seen(row, who, people) for row in rows], keeps=measurements.keeps_measurements(who)
+    )
 
 
 @router.put("/{uid}")

@@ -39,6 +39,21 @@ def test_a_measurement_is_there_again_for_its_author_and_for_a_colleague(portal:
     assert theirs["author_name"]
 
 
+@pytest.mark.parametrize("username", ["li", "ma"])
+def test_who_does_not_read_sees_no_measurement_and_is_told_that_none_is_kept(
+    quick_portal: Portal, username: str
+) -> None:
+    exam = quick_portal.an_exam()
+    address, drawn = _address(exam.study_instance_uid), a_length(exam, quick_portal.database)
+    quick_portal.by("chen").put(address, json=drawn)
+
+    seen = quick_portal.by(username).get(f"/api/studies/{exam.study_instance_uid}/measurements")
+    kept = quick_portal.by(username).put(address, json=drawn)
+
+    assert (seen.status_code, seen.json()["items"], seen.json()["keeps"]) == (200, [], False)
+    assert kept.status_code == 403
+
+
 def test_deleting_and_undoing_keep_one_history_with_every_step_in_the_trail(portal: Portal) -> None:
     exam = portal.an_exam()
     chen, address = portal.by("chen"), _address(exam.study_instance_uid)

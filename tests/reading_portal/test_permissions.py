@@ -139,8 +139,6 @@ def test_he_jing_of_baishui_finds_nothing_of_qingshi(portal: Portal) -> None:
         ("zhou", "POST", "/api/reading-tasks/{task}/claim", {}),
         ("chen", "POST", "/api/orders/{order}/cancel", {"reason": "重复申请"}),
         ("chen", "POST", "/api/studies/{study}/unmatch", None),
-        ("li", "GET", "/api/studies/{study}/measurements", None),
-        ("ma", "GET", "/api/studies/{study}/measurements", None),
         ("li", "POST", "/api/studies/{study}/measurements/export", None),
         ("li", "DELETE", f"/api/studies/{{study}}/measurements/{A_LENGTH}?revision=1", None),
         ("li", "POST", "/api/critical-results",

@@ -218,13 +218,13 @@ export class KeptMeasurements {
   private async fetch(study: string, attempt = 0): Promise<void> {
     this.studies.set(study, "asked");
     try {
-      const { items } = await keptOf(study);
+      const { items, keeps } = await keptOf(study);
       for (const seen of items) if (!this.items.has(seen.uid)) this.take(study, seen);
-      this.studies.set(study, "here");
+      // Whoever does not read here may measure, but nothing is kept for him.
+      this.studies.set(study, keeps ? "here" : "closed");
       this.tellWaiting();
       for (const viewport of this.visible()) if (viewport.hasImage) this.place(viewport);
     } catch (error) {
-      // Whoever does not read here may measure, but nothing is kept for him.
       if (error instanceof Refused && !error.isPassing) {
         this.studies.set(study, "closed");
         return;
@@ -242,6 +242,7 @@ export class KeptMeasurements {
 
   /** Bring the server to where the screen stands, one request at a time, until it is. */
   private async save(uid: string, item: Item): Promise<void> {
+    if (this.studies.get(item.studyInstanceUID) === "closed") item.saved = item.drawn;
     this.tellWaiting();
     if (item.isSaving || !isUnsaved(item)) return;
     item.isSaving = true;
@@ -281,7 +282,7 @@ export class KeptMeasurements {
 
   /** The server's state wins: another window of the same person went on from there. */
   private async fetchAgain(uid: string, item: Item): Promise<void> {
-    const { items } = await keptOf(item.studyInstanceUID).catch(() => ({ items: [] as Seen[] }));
+    const { items } = await keptOf(item.studyInstanceUID).catch(() => ({ items: [] as Seen[], keeps: true }));
     this.items.delete(uid);
     this.history.forget((step) => step.uid === uid);
     for (const seen of items) if (seen.uid === uid) this.take(item.studyInstanceUID, seen);
@@ -296,7 +297,7 @@ export class KeptMeasurements {
 }
 
 const urlOf = (study: string): string => `/api/studies/${study}/measurements`;
-const keptOf = (study: string): Promise<{ items: Seen[] }> => answered(fetch(urlOf(study), { credentials: "same-origin" }));
+const keptOf = (study: string): Promise<{ items: Seen[]; keeps: boolean }> => answered(fetch(urlOf(study), { credentials: "same-origin" }));
 const pauseAfter = (attempt: number): number => Math.min(LONGEST_WAIT_MS, 1000 * 2 ** attempt);
 
 /** One that was drawn and deleted before it was ever kept needs no server. */

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,8 +111,11 @@ def _picture(number: int, image: KeyImage) -> dict[str, Any]:
 
 def _is_wide(image: KeyImage) -> bool:
     """Traces take the width of the page; pictures stand side by side."""
-    if image.media_type == "image/svg+xml" or image.true_width_mm:
+    if image.true_width_mm:
         return True
+    if image.media_type == "image/svg+xml":
+        box = re.search(rb'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', image.data[:1000])
+        return box is None or float(box[1]) / float(box[2]) > _WIDE
     try:
         with Image.open(io.BytesIO(image.data)) as picture:
             width, height = picture.size

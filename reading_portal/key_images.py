@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from reading_portal.annotated_picture import annotated_picture
 from reading_portal.decoding import CannotRender
 from reading_portal.documents import KeyImage
 from reading_portal.ecg_paper import ecg_svg, page_width
@@ -12,8 +14,10 @@ from reading_portal.frames import NoSuchFrame
 from reading_portal.rendering import Viewport, render_frame
 from reading_portal.retrieval import StoredInstance, bulk_of, find_visible, frame_of, header_of
 from reading_portal.waveforms import read_ecg
+from storage.imaging import Study
 from storage.objects import ObjectStore
 from storage.places import Unreadable
+from worklist.measurements import Measurement
 from worklist.people import Who
 from worklist.problems import Missing, Unacceptable
 from worklist.report_content import KeyImageReference, ReportContent
@@ -40,7 +44,7 @@ def draw_key_images(
             (instance,) = find_visible(
                 session, by, content.study_instance_uid, instance=reference.sop_instance_uid
             )
-            drawn.append(_draw(session, objects, instance, reference))
+            drawn.append(_draw(session, objects, instance, reference, _measured(session, content, reference)))
         except Missing:
             raise Unacceptable(f"key image {number} is not an image of this study") from None
         except (CannotRender, NoSuchFrame, Unreadable) as error:
@@ -52,7 +56,11 @@ def draw_key_images(
 
 
 def _draw(
-    session: Session, objects: ObjectStore, instance: StoredInstance, reference: KeyImageReference
+    session: Session,
+    objects: ObjectStore,
+    instance: StoredInstance,
+    reference: KeyImageReference,
+    measured: list[Measurement],
 ) -> KeyImage:
     header = header_of(session, objects, instance)
     if WAVEFORM_SEQUENCE in header:
@@ -68,7 +76,28 @@ def _draw(
         bulk=lambda path: bulk_of(objects, instance, path),
         viewport=Viewport(WIDEST, WIDEST) if is_large else None,
     )
+    if measured and columns and instance.rows:
+        data = annotated_picture(picture, columns=columns, rows=instance.rows, drawn=measured)
+        return KeyImage(data=data, media_type="image/svg+xml", caption=reference.caption)
     return KeyImage(data=picture.data, media_type=picture.media_type, caption=reference.caption)
+
+
+def _measured(session: Session, content: ReportContent, reference: KeyImageReference) -> list[Measurement]:
+    """What the report's author measured on this frame: the author's words rest on it."""
+    return list(
+        session.scalars(
+            select(Measurement)
+            .join(Study, Study.id == Measurement.study_pk)
+            .where(
+                Study.study_instance_uid == content.study_instance_uid,
+                Measurement.sop_instance_uid == reference.sop_instance_uid,
+                Measurement.frame == reference.frame,
+                Measurement.author == content.author.username,
+                Measurement.discarded_at.is_(None),
+            )
+            .order_by(Measurement.id)
+        )
+    )
 
 
 def _trace(session: Session, objects: ObjectStore, instance: StoredInstance, caption: str) -> KeyImage:

@@ -54,7 +54,7 @@ def everybody_goes_home(desk: Desk) -> Iterator[None]:
 class Volume:
     """A real slice of a head, moved on by two rows and three columns from slice to slice."""
 
-    def __init__(self, desk: Desk, *, shear: float = 0.0, gap: float = 0.0) -> None:
+    def __init__(self, desk: Desk, *, shear: float = 0.0, gap: float = 0.0, modality: str = "CT") -> None:
         self.study, self.frame_of_reference, series = new_uid(), new_uid(), new_uid()
         self.patient = desk.a_patient()
         for number in range(SLICES):
@@ -77,6 +77,7 @@ class Volume:
             along = number * STEP + (gap if number > SLICES // 2 else 0)
             dataset.ImagePositionPatient = [x, y + shear * along, z + along]
             dataset.SliceThickness = STEP
+            dataset.Modality = modality
             builders.keep(desk.pair.database, desk.pair.objects, dataset)
 
     def place(self, column: int, row: int, number: int) -> list[float]:
@@ -281,3 +282,15 @@ def test_no_line_is_drawn_between_two_frames_of_reference(desk: Desk) -> None:
     )
 
     expect(page.locator(".reference-line")).to_have_count(0)
+
+
+def test_a_preset_that_is_a_share_of_the_picture_s_own_window_is_one_of_the_planes_too(desk: Desk) -> None:
+    """MR has no units: "narrow" is narrower than what the device says, and leaves the hidden slices alone."""
+    page = with_planes(desk, Volume(desk, modality="MR"))
+    before, slices = planes(page, "window()"), page.evaluate("() => window.readingViewer.window(0)")
+
+    page.keyboard.press("2")
+
+    after = planes(page, "window()")
+    assert after["width"] == pytest.approx(0.6 * before["width"], rel=0.02)
+    assert page.evaluate("() => window.readingViewer.window(0)") == slices

@@ -9,7 +9,7 @@ import { ageOf, dateOf, sexOf } from "./imaging_words";
 import { pixelUnit } from "./measurements";
 import { registerMetadata } from "./metadata";
 import { lettersOf, oppositeOf } from "./orientation";
-import type { Window } from "./presets";
+import { windowOf, type Preset, type Window } from "./presets";
 import { isVolume, volumeOf } from "./volumes";
 import { word, type WordKey } from "./words";
 
@@ -133,6 +133,10 @@ export class Mpr {
       this.viewport(id).setProperties({ voiRange: utilities.windowLevel.toLowHighRange(width, center) });
       this.viewport(id).render();
     }
+  }
+
+  preset(preset: Preset): void {
+    if (this.opening) this.setWindow(windowOf(preset, this.opening));
   }
 
   setSlab(slab: Slab, thickness = this.thickness): void {

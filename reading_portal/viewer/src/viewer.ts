@@ -329,7 +329,7 @@ export class Viewer implements ViewportListener {
     const { active } = this.grid;
     const preset = presetsFor(active.displaySet?.modality ?? "", active.displaySet?.bodyPart)[number - 1];
     if (!preset) return;
-    if (this.planes?.isOpen && !preset.isRelative) this.planes.setWindow(preset);
+    if (this.planes?.isOpen) this.planes.preset(preset);
     else active.preset(preset);
     this.say(word(preset.name));
   }

@@ -434,3 +434,14 @@ def test_four_mammograms_stand_back_to_back_in_one_scale(desk: Desk) -> None:
     assert abs(look(page, "screen(100, 64, 0).x") - look(page, "screen(0, 64, 0).x")) == pytest.approx(
         100, rel=0.01
     )
+
+
+def test_oblong_pixels_of_unknown_size_are_drawn_as_oblong_as_they_are(desk: Desk) -> None:
+    study = desk.a_stack(desk.a_patient(), slices=1, PixelSpacing=None, PixelAspectRatio=[2, 1])
+    page = opened(desk.seat(), study)
+    until(page, "window.readingViewer.quality(0) === 'lossless'")
+
+    corner, across, down = (look(page, f"screen({at})") for at in ("0, 0", "50, 0", "0, 50"))
+
+    assert (down["y"] - corner["y"]) == pytest.approx(2 * (across["x"] - corner["x"]), rel=0.01) != 0
+    expect(page.locator("#viewer .scale-bar")).to_be_hidden()

@@ -34,7 +34,7 @@ export function scaleAt(attributes: Attributes, frame: number, points: Point2[])
   const spacing = frameNumbers(attributes, frame, TAG.pixelMeasures, TAG.pixelSpacing);
   const atDetector = numbers(attributes, TAG.imagerPixelSpacing);
   if (!PROJECTION.test(text(attributes, TAG.sopClassUID))) {
-    return spacing.length === 2 ? millimetres(spacing, "pixel_spacing") : UNCALIBRATED;
+    return spacing.length === 2 ? millimetres(spacing, "pixel_spacing") : uncalibrated(attributes);
   }
   const type = text(attributes, TAG.calibrationType);
   if (spacing.length === 2 && type === "GEOMETRY") return millimetres(spacing, "geometry");
@@ -47,7 +47,18 @@ export function scaleAt(attributes: Attributes, frame: number, points: Point2[])
     return millimetres(atDetector.map((value) => value / magnification), "magnification");
   }
   if (spacing.length === 2) return millimetres(spacing, "detector");
-  return atDetector.length === 2 ? millimetres(atDetector, "detector") : UNCALIBRATED;
+  return atDetector.length === 2 ? millimetres(atDetector, "detector") : uncalibrated(attributes);
+}
+
+/** Pixels, as wide as a column: an oblong one still makes angles and slanted lengths what they are (PS3.3 C.7.6.3.1.7). */
+function uncalibrated(attributes: Attributes): Scale {
+  return { ...UNCALIBRATED, perRow: aspectOf(attributes) };
+}
+
+/** How many columns' widths a row is high; 1 where nothing is said, or nonsense. */
+export function aspectOf(attributes: Attributes): number {
+  const [vertical = 0, horizontal = 0] = numbers(attributes, TAG.pixelAspectRatio);
+  return vertical > 0 && horizontal > 0 ? vertical / horizontal : 1;
 }
 
 function millimetres(spacing: number[], source: CalibrationSource): Scale {

@@ -1,7 +1,8 @@
 /** Headers handed to Cornerstone, once per instance. */
 import { utilities as metadata } from "@cornerstonejs/metadata";
 import { wadors } from "@cornerstonejs/dicom-image-loader";
-import type { Attributes } from "./attributes";
+import { TAG, type Attributes } from "./attributes";
+import { aspectOf } from "./calibration";
 import { streamProgressively } from "./cornerstone";
 import type { DisplaySet } from "./display_sets";
 import { resolvePalettes } from "./palettes";
@@ -26,11 +27,18 @@ async function register(displaySet: DisplaySet): Promise<void> {
     if (frame.number !== 1) continue;
     const { attributes, transferSyntaxUID } = frame.instance;
     await resolvePalettes(attributes);
-    const header = { ...attributes, "00083002": { vr: "UI", Value: [transferSyntaxUID] } };
+    const header = { ...withShape(attributes), "00083002": { vr: "UI", Value: [transferSyntaxUID] } };
     wadors.metaDataManager.add(frame.imageId, withListedVoiFunction(header) as never);
     metadata.addDicomWebInstance(frame.imageId, header as never);
     if (STREAMED.has(displaySet.modality)) streamProgressively(frame.imageId);
   }
+}
+
+/** Cornerstone draws pixels as its spacing says and knows no aspect ratio; lengths are ours to say (calibration.ts). */
+function withShape(attributes: Attributes): Attributes {
+  const hasSpacing = attributes[TAG.pixelSpacing] || attributes[TAG.imagerPixelSpacing] || attributes[TAG.shared];
+  const aspect = aspectOf(attributes);
+  return hasSpacing || aspect === 1 ? attributes : { ...attributes, [TAG.pixelSpacing]: { vr: "DS", Value: [aspect, 1] } };
 }
 
 const VOI_FUNCTION = "00281056";

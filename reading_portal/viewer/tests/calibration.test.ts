@@ -18,6 +18,15 @@ describe("a length", () => {
     expect(linesOf(found)).toEqual(["5.0 px"]);
   });
 
+  test("counts columns' widths where pixels are oblong and nobody says how large, so that angles are what they are", () => {
+    const oblong = { "00080016": cs(DX), "00280034": { vr: "IS", Value: ["2", "1"] } };
+    const scale = scaleAt(oblong, 1, []);
+    expect([scale.source, scale.columnUnit, lengthOf(scale, [0, 0], [0, 3]), lengthOf(scale, [0, 0], [3, 0])]).toEqual(["none", "px", 6, 3]);
+    const angle = read("angle", [[2, 0], [0, 0], [2, 1]], { attributes: oblong, frame: 1, image: undefined, unit: "" })!;
+    expect(angle.figures[0]!.value).toBeCloseTo(45);
+    expect(scaleAt({ "00280034": { vr: "IS", Value: ["0", "1"] } }, 1, []).perRow).toBe(1);
+  });
+
   test("is in pixels when the spacing is zero", () => {
     expect(scaleAt({ "00080016": cs(CT), "00280030": ds(0, 0) }, 1, []).columnUnit).toBe("px");
   });

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.pairs import SQLITE_AND_FOLDER, Pair, Pairs
 from tests.servers.centre import AllInOne
 
 Point = tuple[float, float]
+PATIENT = iter(range(1000))
 # Oblong pixels: whoever mixes up rows and columns measures something else.
 ROW_SPACING, COLUMN_SPACING = 0.8, 0.5
 
@@ -38,12 +39,16 @@ class Room:
         """Real pixels in 0.8 mm rows and 0.5 mm columns, or with other attributes; None removes one. Answers
         the slice, or that of the `second` series."""
         database, objects = self.pair.database, self.pair.objects
-        order = builders.an_order(database)
+        # Of nobody else's: the exam before would hang beside it, with what was measured in that.
+        patient = replace(builders.ZHANG, patient_id=f"M{next(PATIENT):04}", national_id=None)
+        order = builders.an_order(database, patient=patient)
         for more in (attributes, second):
             if more is None:
                 continue
             dataset = builders.a_dataset(
-                study_instance_uid=order.study_instance_uid, accession_number=order.accession_number
+                study_instance_uid=order.study_instance_uid,
+                accession_number=order.accession_number,
+                patient_id=patient.patient_id,
             )
             for keyword, value in ({"PixelSpacing": [ROW_SPACING, COLUMN_SPACING]} | more).items():
                 if value is None:
